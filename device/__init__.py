@@ -1,0 +1,1 @@
+"""Everything that runs on the Pi: capture, motion, kernel field, restoration, output."""

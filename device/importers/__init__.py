@@ -1,0 +1,1 @@
+"""Recordings of other people's cameras to capture bundles."""

@@ -1,0 +1,1 @@
+"""Gyroscope and accelerometer samples to camera poses."""

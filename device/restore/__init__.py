@@ -1,0 +1,1 @@
+"""The inverse filter, the network stage and the guard, in strips."""

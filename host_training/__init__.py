@@ -1,0 +1,1 @@
+"""The host side: test sets, synthesis of training pairs, networks, training, evaluation."""
