@@ -1,0 +1,68 @@
+"""Point-spread functions of paths: as a picture, and as the transfer function of a tile.
+
+Light dwells equally long on each of the 8 pieces of a path (KernelField), and uniformly on it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+STEP_PX = 0.6
+"""Spacing of the points that stand for a path: below 1 px, so that no frequency aliases."""
+
+
+def path_points(path_px: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Equally weighted points (n, 2) along a path (9, 2), no further apart than STEP_PX."""
+    start, step = path_px[:-1], np.diff(path_px, axis=0)
+    longest_px = float(np.hypot(step[:, 0], step[:, 1]).max())
+    count = max(1, int(np.ceil(longest_px / STEP_PX)))
+    fraction = (np.arange(count) + 0.5) / count
+    points = start[:, None] + fraction[None, :, None] * step[:, None]
+    return points.reshape(-1, 2).astype(np.float32)
+
+
+def rasterise(path_px: NDArray[np.floating], size: int) -> NDArray[np.float32]:
+    """The PSF as a picture: (9, 2) -> (size, size), sum 1, the mid-exposure position in the middle.
+
+    Points are shared bilinearly among four pixels. Raises ValueError when the path does not fit.
+    """
+    points = path_points(path_px).astype(np.float64) + size // 2
+    low = np.floor(points).astype(np.intp)
+    if low.min() < 0 or low.max() + 1 >= size:
+        raise ValueError(f"a path of extent {np.ptp(path_px, axis=0)} px does not fit {size} px")
+    u, v = (points - low).T
+    column, row = low.T
+    index = np.concatenate(
+        [row * size + column, row * size + column + 1, (row + 1) * size + column,
+         (row + 1) * size + column + 1]
+    )  # fmt: skip
+    weight = np.concatenate([(1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v])
+    flat = np.bincount(index, weight, minlength=size * size) / len(points)
+    return flat.reshape(size, size).astype(np.float32)
+
+
+def transfer_function(
+    path_px: NDArray[np.floating], height: int, width: int
+) -> NDArray[np.complex64]:
+    """Transform of the PSF on the frequencies of scipy.fft.rfft2: (height, width // 2 + 1).
+
+    Computed from the points themselves, as a product of two thin matrices: exact at sub-pixel
+    positions, where a rasterised PSF would soften, and faster than the transform of a picture.
+    """
+    points = path_points(path_px)
+    down = _phases(points[:, 1], fft.fftfreq(height).astype(np.float32))
+    across = _phases(points[:, 0], fft.rfftfreq(width).astype(np.float32))
+    product: NDArray[np.complex64] = (down.T @ across) / np.float32(len(points))
+    return product
+
+
+def _phases(
+    position_px: NDArray[np.float32], frequency: NDArray[np.float32]
+) -> NDArray[np.complex64]:
+    phase = (-2.0 * np.pi) * position_px[:, None] * frequency[None, :]
+    result = np.empty(phase.shape, np.complex64)
+    np.cos(phase, out=result.real)
+    np.sin(phase, out=result.imag)
+    return result
