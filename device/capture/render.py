@@ -61,16 +61,15 @@ class _View:
     depth_m: float | None
     border: int
 
-    def homographies(self, t_ns: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rays of the camera at these times (M,) to pixels of the picture, (M, 3, 3)."""
-        when_ns = np.rint(t_ns).astype(np.int64)
-        to_world = self.track.rotation_at(when_ns)
-        centre_m = self.track.centre_at(when_ns)
+    def homographies(self, t_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Rays of the camera at these times (...,) to pixels of the picture, (..., 3, 3)."""
+        to_world = self.track.rotation_at(t_ns)
+        centre_m = self.track.centre_at(t_ns)
         if self.depth_m is not None and centre_m is not None:
-            ahead_m = self.depth_m - centre_m[:, 2]
+            ahead_m = self.depth_m - centre_m[..., 2]
             if np.any(ahead_m <= 0):
                 raise ValueError(f"the camera moves through the scene plane at {self.depth_m} m")
-            to_world = to_world + (centre_m / ahead_m[:, None])[:, :, None] * to_world[:, 2:3, :]
+            to_world = to_world + (centre_m / ahead_m[..., None])[..., None] * to_world[..., 2:, :]
         return np.asarray(self.scene_K @ to_world, dtype=np.float64)
 
     def sample(self, homographies: NDArray[np.float64], x: Image, y: Image) -> Image:
@@ -114,7 +113,8 @@ def render_exposure(
     longest_px = _longest_path_px(views, calibration, timing)
     n_poses = max(min_poses, math.ceil(_POSES_PER_PX * longest_px))
     fractions = (np.arange(n_poses) + 0.5) / n_poses - 0.5
-    return _render(views, calibration, timing, fractions * timing.exposure_ns)
+    offsets_ns = np.rint(fractions * timing.exposure_ns).astype(np.int64)
+    return _render(views, calibration, timing, offsets_ns)
 
 
 def render_sharp(
@@ -132,7 +132,7 @@ def render_sharp(
     Arguments, result and interpolation are those of `render_exposure`.
     """
     views = _views(scene_linear, scene_K, track, depth_m, layers)
-    return _render(views, calibration, timing, np.zeros(1))
+    return _render(views, calibration, timing, np.zeros(1, np.int64))
 
 
 def _views(
@@ -161,7 +161,7 @@ def _render(
     views: Sequence[_View | Image],
     calibration: CameraCalibration,
     timing: FrameTiming,
-    offsets_ns: NDArray[np.float64],
+    offsets_ns: NDArray[np.int64],
 ) -> Image:
     """The mean over the offsets from mid-exposure, in bands of rows."""
     width, height = calibration.width, calibration.height
@@ -185,27 +185,22 @@ def _add_band(
     views: Sequence[_View | Image],
     calibration: CameraCalibration,
     timing: FrameTiming,
-    offsets_ns: NDArray[np.float64],
+    offsets_ns: NDArray[np.int64],
 ) -> None:
     """Add the light of all poses to one band of rows."""
-    mid_ns = np.asarray(timing.row_mid_ns(np.arange(rows.start, rows.stop)), dtype=np.float64)
+    t_ns = offsets_ns[:, None] + timing.row_mid_ns(np.arange(rows.start, rows.stop))
     x, y = _rays(calibration, rows)
-    t_ns = offsets_ns[:, None] + mid_ns
-    to_picture = [
-        view.homographies(t_ns.ravel()).reshape(*t_ns.shape, 3, 3)
-        if isinstance(view, _View)
-        else None
-        for view in views
-    ]
+    to_picture = [view.homographies(t_ns) if isinstance(view, _View) else None for view in views]
     for k in range(len(offsets_ns)):
-        light: Image | None = None
+        light = np.zeros((1, 1, 3), np.float32)
         for view, of_pose in zip(views, to_picture, strict=True):
             if isinstance(view, _View):
                 assert of_pose is not None
                 seen = view.sample(of_pose[k], x, y)
             else:
                 seen = view[rows]
-            light = seen if light is None else light * (1 - seen[:, :, 3:]) + seen[:, :, :3]
+            is_scene = seen.shape[2] == 3
+            light = seen if is_scene else light * (1 - seen[:, :, 3:]) + seen[:, :, :3]
         total += light
 
 
@@ -233,15 +228,12 @@ def _longest_path_px(
     ]
     rays = calibration.pixels_to_rays(np.array(places))
     offsets_ns = np.linspace(-0.5, 0.5, 65) * timing.exposure_ns
-    longest = 0.0
+    t_ns = np.rint(offsets_ns).astype(np.int64)[:, None] + timing.row_mid_ns([v for _, v in places])
+    longest_px = 0.0
     for view in views:
-        if not isinstance(view, _View):
-            continue
-        for (_, v), ray in zip(places, rays, strict=True):
-            mid_ns = float(np.asarray(timing.row_mid_ns(np.array([v])))[0])
-            seen = view.homographies(offsets_ns + mid_ns) @ ray
-            steps = np.diff(seen[:, :2] / seen[:, 2:], axis=0) * (
-                calibration.fx / view.scene_K[0, 0]
-            )
-            longest = max(longest, float(np.hypot(steps[:, 0], steps[:, 1]).sum()))
-    return longest
+        if isinstance(view, _View):
+            seen = np.einsum("tpij,pj->tpi", view.homographies(t_ns), rays)
+            steps = np.diff(seen[..., :2] / seen[..., 2:], axis=0)
+            lengths = np.hypot(steps[..., 0], steps[..., 1]).sum(axis=0)
+            longest_px = max(longest_px, lengths.max() * calibration.fx / view.scene_K[0, 0])
+    return longest_px
