@@ -1,0 +1,133 @@
+"""Writing a capture bundle: whole and on the disk, or not there at all.
+
+Failure policy: everything is written into a hidden folder beside the target, every file and the
+folder are synced, then the folder is renamed. Whatever fails before the rename leaves nothing
+behind; an existing bundle is never replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from firmware_bridge.gcsv import write_gcsv
+
+from device import frame_file
+from device.calibration import CameraCalibration, write_calibration
+from device.capture.camera import Frame
+from device.capture_json import Capture, capture_text
+from device.errors import InputError
+from firmware_bridge.samples import ImuSamples
+
+FRAME_FORMATS = ("jpg", "png")
+
+
+def write_bundle(
+    folder: str | os.PathLike[str],
+    frame: Frame,
+    samples: ImuSamples,
+    calibration: CameraCalibration,
+    *,
+    frame_format: Literal["jpg", "png"] = "jpg",
+    quality: int = 97,
+    gscale: float | None = None,
+    ascale: float | None = None,
+    exif: bytes | None = None,
+    extra: Mapping[str, Any] | None = None,
+    picture: Path | None = None,
+) -> Path:
+    """Write one photograph with its log and calibration as the bundle `folder`.
+
+    samples : the log, IMU frame; may be empty when the sensor was missing.
+    gscale, ascale : resolution of the log; pass the sensor's own to keep its integers.
+    exif : EXIF block to put into the picture.
+    extra : further keys of capture.json, such as warnings; known keys are never replaced.
+    picture : the file the camera wrote; it is kept byte for byte and `frame.pixels` only
+        tell its size. frame_format, quality and exif are then not used.
+
+    Returns the folder. Raises InputError when it exists already or a value does not fit the
+    format, OSError when it cannot be written; nothing is left behind then.
+    """
+    folder = Path(folder)
+    name = f"frame.{frame_format}" if picture is None else f"frame{picture.suffix.lower()}"
+    if picture is None and frame_format not in FRAME_FORMATS:
+        raise InputError(folder, "frame_format", frame_format, "jpg or png")
+    _require_match(folder, frame, calibration)
+    text = capture_text(_capture(frame, name, dict(extra or {})))
+    scales = {"gscale": gscale, "ascale": ascale}
+    with new_folder(folder) as temporary:
+        if picture is not None:
+            shutil.copyfile(picture, temporary / name)
+        elif frame_format == "jpg":
+            data = frame_file.encode_jpeg(frame.pixels, quality, exif)
+            (temporary / name).write_bytes(data)
+        else:
+            (temporary / name).write_bytes(frame_file.encode_png(frame.pixels, exif))
+        write_gcsv(
+            temporary / "imu.gcsv", samples, **{k: v for k, v in scales.items() if v is not None}
+        )
+        write_calibration(temporary / "camera.yaml", calibration)
+        (temporary / "capture.json").write_text(text, encoding="utf-8")
+    return folder
+
+
+def _require_match(folder: Path, frame: Frame, calibration: CameraCalibration) -> None:
+    size = (frame.width, frame.height)
+    if (calibration.width, calibration.height) != size:
+        found = f"{calibration.width}x{calibration.height}"
+        raise InputError(folder, "calibration size", found, f"{size[0]}x{size[1]} as the frame")
+    if frame.timing.height != frame.height:
+        raise InputError(folder, "timing.height", frame.timing.height, f"{frame.height} rows")
+
+
+def _capture(frame: Frame, name: str, extra: dict[str, Any]) -> Capture:
+    return Capture(
+        file=name,
+        width=frame.width,
+        height=frame.height,
+        tone=frame.tone,
+        orientation=frame.orientation,
+        timing=frame.timing,
+        sensor_model=frame.sensor_model,
+        analogue_gain=frame.analogue_gain,
+        noise=frame.noise,
+        depth_m=frame.depth_m,
+        metadata=dict(frame.metadata),
+        extra=extra,
+    )
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder to fill that becomes `folder`, synced, when the block ends well."""
+    if folder.exists():
+        raise InputError(folder, "folder", "one that exists", "a new name")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield temporary
+        # mkdtemp's folder is for its owner alone; a bundle is for whom the umask allows.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o777 & ~mask)
+        for path in temporary.iterdir():
+            _sync(path)
+        _sync(temporary)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
