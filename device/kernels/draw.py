@@ -1,4 +1,4 @@
-"""Pictures of a kernel field: the light's paths over the photograph, and PSFs as a contact sheet."""
+"""Pictures of a kernel field: paths over the photograph, PSFs as a contact sheet."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from device.kernels.psf import rasterise
 from device.output import write_atomic
 
 # Paths are drawn at least this far apart, in pixels of the drawn picture.
-_NODE_SPACING_PX = 44
-_LONGEST_DRAWN_PX = 34
+_NODE_SPACING_PX = 60
+_LONGEST_DRAWN_PX = 52
 _SUBPIXEL_BITS = 4
 # Light at the start of the exposure is drawn blue, at its end yellow.
 _START_RGB, _END_RGB = np.array([60, 150, 255.0]), np.array([255, 225, 60.0])
@@ -37,7 +37,7 @@ def draw_field(
     scale = width / field.width
     factor = magnification or overlay_magnification(field, scale)
     canvas: NDArray[np.uint8] = np.ascontiguousarray(photo_rgb * np.float32(0.72), np.uint8)
-    thickness = max(1, round(width / 1000))
+    thickness = max(1, round(width / 700))
     for row in _spread(field.node_v, scale, height):
         for column in _spread(field.node_u, scale, width):
             centre = scale * np.array([field.node_u[column], field.node_v[row]], np.float64)
