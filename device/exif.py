@@ -14,12 +14,13 @@ import struct
 import warnings
 from collections.abc import Mapping
 from fractions import Fraction
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
+
+from device.version import software_name
 
 if TYPE_CHECKING:
     from device.bundle import Bundle
@@ -39,14 +40,6 @@ _FIRST_DNG_TAG = 50706
 _MAKER_NOTE, _COMPONENTS, _FLASHPIX = 37500, 37121, 40960
 _PI_SENSORS = ("imx219", "imx296", "imx477", "imx500", "imx708", "ov5647", "ov9281")
 _UNREADABLE = (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error)
-
-
-def software_name() -> str:
-    """`stillpi VERSION`, as written into every photograph and report."""
-    try:
-        return f"stillpi {version('stillpi')}"
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "stillpi"
 
 
 def complete_exif(bundle: Bundle) -> bytes:
@@ -75,8 +68,7 @@ def complete_exif(bundle: Bundle) -> bytes:
 def read_icc_profile(frame_file: Path) -> bytes | None:
     """The colour profile inside the original, without which its colours would be read wrongly."""
     try:
-        with warnings.catch_warnings(), Image.open(frame_file) as image:
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), Image.open(frame_file) as image:
             profile = image.info.get("icc_profile")
     except _UNREADABLE:
         return None
@@ -89,8 +81,7 @@ def _read_original(
     """The original's main, photo and GPS tags that may be kept; empty where unreadable."""
     try:
         # Pillow warns about damaged EXIF and goes on with what it could read: so do we.
-        with warnings.catch_warnings(), Image.open(frame_file) as image:
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), Image.open(frame_file) as image:
             exif = image.getexif()
             main = {int(tag): value for tag, value in exif.items()}
             photo = {int(tag): value for tag, value in exif.get_ifd(_EXIF_IFD).items()}

@@ -137,7 +137,6 @@ def readable(name: str) -> str:
 _UNITS = {
     "_deg_s": " °/s",
     "_rad_s": " rad/s",
-    "_rate_hz": " Hz",
     "_hz": " Hz",
     "_ppm": " ppm",
     "_ms": " ms",

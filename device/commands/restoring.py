@@ -1,0 +1,144 @@
+"""What the commands that restore share: their options, a progress bar, the file and its report."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from device.errors import InputError
+from device.version import software_name
+
+if TYPE_CHECKING:
+    from device.restore.network import ModelBundle
+    from device.restore.pipeline import RestoreOptions
+
+DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "default"
+NO_DEFAULT_MODEL = "this version ships no default model: the result is the filter's"
+
+StageProgress = Callable[[str, float], None]
+
+
+def add_restore_options(parser: argparse.ArgumentParser) -> None:
+    """--model and --threads."""
+    parser.add_argument(
+        "--model",
+        default="default",
+        metavar="default|none|PATH",
+        help="network that cleans up after the filter: the one that ships with stillpi, "
+        "none (the filter alone), or the folder of a model bundle (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive_int,
+        metavar="N",
+        help="processor threads to use (default: all)",
+    )
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: a whole number above zero."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not above zero")
+    return number
+
+
+def choose_model(name: str) -> ModelBundle | None:
+    """The model that --model names; None for `none` and when none ships. Raises ModelError."""
+    from device.restore.network import load_model
+
+    if name == "none" or (name == "default" and not DEFAULT_MODEL.is_dir()):
+        return None
+    return load_model(DEFAULT_MODEL if name == "default" else Path(name))
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[StageProgress]:
+    """A bar on standard error while the block runs, nothing when that is no terminal.
+
+    Gives a function (stage, share done 0..1) to call; a new stage starts the bar again.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(label, total=1.0)
+
+        def show(stage: str, done: float) -> None:
+            bar.update(task, description=f"{label}: {stage}", completed=done)
+
+        yield show
+
+
+def restore_to_file(
+    bundle_path: Path,
+    target: Path,
+    *,
+    model: ModelBundle | None,
+    model_name: str = "default",
+    threads: int | None = None,
+    quality: int = 95,
+    progress: StageProgress | None = None,
+) -> dict[str, Any]:
+    """Restore a bundle into the photograph `target` and its report beside it; the report.
+
+    Folders that lead to the target are made. Raises InputError for bad input and for a target
+    inside the bundle, OSError when something cannot be written; neither file is half-written.
+    """
+    from device.bundle import read_bundle
+    from device.output import check_photo_name, write_photo, write_report
+    from device.restore.pipeline import restore
+
+    started = time.perf_counter()
+    check_photo_name(target)
+    bundle = read_bundle(bundle_path)
+    if target.resolve().is_relative_to(bundle.path.resolve()):
+        raise InputError(target, "output", "a place inside the bundle", "one outside of it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    restoration = restore(bundle, model=model, options=options(threads), progress=progress)
+    written = time.perf_counter()
+    write_photo(target, restoration.pixels, exif_source=bundle, quality=quality)
+    now = time.perf_counter()
+    report: dict[str, Any] = restoration.report.to_json()
+    if model is None and model_name == "default":
+        report["model_note"] = NO_DEFAULT_MODEL
+    report["stages_s"] = {**report["stages_s"], "write": now - written, "total": now - started}
+    report |= {"bundle": str(bundle_path), "output": str(target), "software": software_name()}
+    write_report(target.with_suffix(".json"), report)
+    return report
+
+
+def options(threads: int | None) -> RestoreOptions:
+    """Options of a restoration from the command line's."""
+    from device.restore.pipeline import RestoreOptions
+
+    return RestoreOptions() if threads is None else RestoreOptions(threads=threads)
+
+
+def summary(report: dict[str, Any]) -> str:
+    """One line for a person: how much blur, how much of the restoration was kept, how long."""
+    parts = []
+    motion, guard = report.get("motion"), report.get("guard")
+    if motion:
+        parts.append(f"blur {motion['blur_px_median']:.1f} px, {motion['blur_px_max']:.1f} at most")
+    if guard:
+        parts.append(f"{100 * guard['kept_share']:.0f} % of it restored")
+    parts.append(f"{report['stages_s']['total']:.1f} s")
+    parts += [f"warning: {warning['name']}" for warning in report["warnings"]]
+    return ", ".join(parts)
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, on one line; an OSError as FILE: REASON."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
