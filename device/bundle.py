@@ -13,78 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from firmware_bridge.gcsv import read_gcsv
 from numpy.typing import NDArray
 
 from device import frame_file
-from device.bundle_write import write_bundle
+from device.bundle_write import NO_SAMPLES_LOG, write_bundle
 from device.calibration import CameraCalibration, read_calibration
 from device.capture.camera import Frame, NoiseModel, Tone
 from device.capture.timing import FrameTiming
 from device.capture_json import read_capture
+from device.coverage import ImuCoverage, imu_coverage
 from device.errors import InputError
 from firmware_bridge.errors import LogFormatError
+from firmware_bridge.gcsv import read_gcsv
 from firmware_bridge.samples import ImuSamples
 
 __all__ = ["Bundle", "ImuCoverage", "check_bundle", "imu_coverage", "read_bundle", "write_bundle"]
-
-# A log is uneven when it has a hole of this many usual intervals within the exposure.
-UNEVEN = 2.5
-
-
-@dataclass(frozen=True, slots=True)
-class ImuCoverage:
-    """How a log lies over an exposure, time shift included.
-
-    starts_before_s : from the first sample to the start of the exposure; negative: too late.
-    ends_after_s : from the end of the exposure to the last sample; negative: too early.
-    largest_gap_s : between neighbouring samples, of those that reach into the exposure.
-    interval_s : the usual interval between samples, the median.
-    An empty log has starts_before_s = ends_after_s = -inf and infinite gaps.
-    """
-
-    starts_before_s: float
-    ends_after_s: float
-    largest_gap_s: float
-    interval_s: float
-
-    @property
-    def covers(self) -> bool:
-        """Whether there are samples on both sides of the exposure."""
-        return self.starts_before_s >= 0 and self.ends_after_s >= 0
-
-    @property
-    def has_gap(self) -> bool:
-        """Whether samples are missing within the exposure."""
-        return self.largest_gap_s > UNEVEN * self.interval_s
-
-    def found(self) -> str:
-        """What is wrong with the coverage in a few words; empty when nothing is."""
-        if self.starts_before_s == -np.inf:
-            return "no samples"
-        problems = []
-        if self.starts_before_s < 0:
-            problems.append(f"a log that starts {-self.starts_before_s * 1e3:.1f} ms too late")
-        if self.ends_after_s < 0:
-            problems.append(f"a log that ends {-self.ends_after_s * 1e3:.1f} ms too early")
-        return " and ".join(problems)
-
-
-def imu_coverage(samples: ImuSamples, timing: FrameTiming, timeshift_s: float) -> ImuCoverage:
-    """How the log lies over the exposure of a frame; timeshift_s: t_imu = t_cam + timeshift_s."""
-    if len(samples) == 0:
-        return ImuCoverage(-np.inf, -np.inf, np.inf, np.inf)
-    shift_ns = round(timeshift_s * 1e9)
-    start, end = timing.start_ns + shift_ns, timing.end_ns + shift_ns
-    t = samples.t_ns
-    inner = t[max(0, np.searchsorted(t, start, "right") - 1) : np.searchsorted(t, end, "left") + 1]
-    gaps = np.diff(inner)
-    return ImuCoverage(
-        starts_before_s=(start - int(t[0])) * 1e-9,
-        ends_after_s=(int(t[-1]) - end) * 1e-9,
-        largest_gap_s=float(gaps.max()) * 1e-9 if len(gaps) else np.inf,
-        interval_s=float(np.median(np.diff(t))) * 1e-9 if len(t) > 1 else np.inf,
-    )
 
 
 @dataclass(frozen=True)
@@ -182,6 +125,8 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
 
 def _read_log(path: Path) -> ImuSamples:
     try:
+        if path.read_bytes() == NO_SAMPLES_LOG.encode():
+            return ImuSamples.empty()
         return read_gcsv(path)
     except LogFormatError as error:
         raise InputError(error.file, error.field, error.found, error.expected) from None

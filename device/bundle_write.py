@@ -15,16 +15,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from firmware_bridge.gcsv import write_gcsv
-
 from device import frame_file
 from device.calibration import CameraCalibration, write_calibration
 from device.capture.camera import Frame
 from device.capture_json import Capture, capture_text
 from device.errors import InputError
+from firmware_bridge.errors import LogFormatError
+from firmware_bridge.gcsv import WT901_ASCALE_G, WT901_GSCALE_RAD_S, write_gcsv
 from firmware_bridge.samples import ImuSamples
 
 FRAME_FORMATS = ("jpg", "png")
+# A photograph taken without its sensor still is a bundle: this log says that there are no samples.
+NO_SAMPLES_LOG = """GYROFLOW IMU LOG
+version,1.3
+id,stillpi
+orientation,XYZ
+note,no samples: the sensor was missing
+tscale,0.000000001
+gscale,1.0
+t,gx,gy,gz
+"""
 
 
 def write_bundle(
@@ -35,8 +45,8 @@ def write_bundle(
     *,
     frame_format: Literal["jpg", "png"] = "jpg",
     quality: int = 97,
-    gscale: float | None = None,
-    ascale: float | None = None,
+    gscale: float = WT901_GSCALE_RAD_S,
+    ascale: float = WT901_ASCALE_G,
     exif: bytes | None = None,
     extra: Mapping[str, Any] | None = None,
     picture: Path | None = None,
@@ -44,7 +54,7 @@ def write_bundle(
     """Write one photograph with its log and calibration as the bundle `folder`.
 
     samples : the log, IMU frame; may be empty when the sensor was missing.
-    gscale, ascale : resolution of the log; pass the sensor's own to keep its integers.
+    gscale, ascale : rad/s and g a count of the log; the WT901's own keep its integers.
     exif : EXIF block to put into the picture.
     extra : further keys of capture.json, such as warnings; known keys are never replaced.
     picture : the file the camera wrote; it is kept byte for byte and `frame.pixels` only
@@ -59,7 +69,6 @@ def write_bundle(
         raise InputError(folder, "frame_format", frame_format, "jpg or png")
     _require_match(folder, frame, calibration)
     text = capture_text(_capture(frame, name, dict(extra or {})))
-    scales = {"gscale": gscale, "ascale": ascale}
     with new_folder(folder) as temporary:
         if picture is not None:
             shutil.copyfile(picture, temporary / name)
@@ -68,12 +77,20 @@ def write_bundle(
             (temporary / name).write_bytes(data)
         else:
             (temporary / name).write_bytes(frame_file.encode_png(frame.pixels, exif))
-        write_gcsv(
-            temporary / "imu.gcsv", samples, **{k: v for k, v in scales.items() if v is not None}
-        )
+        _write_log(temporary / "imu.gcsv", samples, gscale, ascale)
         write_calibration(temporary / "camera.yaml", calibration)
         (temporary / "capture.json").write_text(text, encoding="utf-8")
     return folder
+
+
+def _write_log(path: Path, samples: ImuSamples, gscale: float, ascale: float) -> None:
+    if len(samples) == 0:
+        path.write_text(NO_SAMPLES_LOG, encoding="utf-8")
+        return
+    try:
+        write_gcsv(path, samples, gscale=gscale, ascale=ascale)
+    except LogFormatError as error:
+        raise InputError(path.name, error.field, error.found, error.expected) from None
 
 
 def _require_match(folder: Path, frame: Frame, calibration: CameraCalibration) -> None:
