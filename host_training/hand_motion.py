@@ -27,6 +27,8 @@ from device.motion.rotations import FloatArray
 _STEP_S = 0.004
 _SHORTEST_S = 5.0
 _CANDIDATES = 4000
+_AXIS_WEIGHTS = np.array([1.0, 1.0, 0.35])
+"""A turn about the optical axis, z, moves a pixel by its distance from the centre, not by f."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,13 @@ class HandMotion:
 
     @cached_property
     def turned_rad(self) -> FloatArray:
-        """Running integral of the angular speed at steps of 4 ms (N,)."""
+        """Running integral at steps of 4 ms of the angular speed, as it counts for blur (N,)."""
         t_s = np.arange(0.0, self.recording.duration_s, _STEP_S)
-        speed = np.linalg.norm(self.recording.gyro_rad_s(t_s), axis=1)
+        speed = np.linalg.norm(self.recording.gyro_rad_s(t_s) * _AXIS_WEIGHTS, axis=1)
         return np.concatenate([[0.0], np.cumsum(speed[:-1]) * _STEP_S])
 
     def angle_rad(self, start_s: FloatArray, end_s: FloatArray) -> FloatArray:
-        """The way turned between two times (M,): the integral of the speed, not the net turn."""
+        """The way turned between two times (M,): blur length over focal length, about."""
         t_s = np.arange(len(self.turned_rad)) * _STEP_S
         travelled = np.interp(end_s, t_s, self.turned_rad) - np.interp(
             start_s, t_s, self.turned_rad

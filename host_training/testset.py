@@ -17,7 +17,7 @@ from host_training.hand_motion import read_hand_motion
 from host_training.photos import is_held_back, list_photos, read_scene, texture
 from host_training.shot import Shot, ShotOptions
 
-BLUR_QUANTILES = ((0.0, 0.25, 0.5, 0.75, 1.0), (3.0, 9.0, 16.0, 24.0, 45.0))
+BLUR_QUANTILES = ((0.0, 0.25, 0.5, 0.75, 1.0), (3.0, 8.0, 14.5, 22.0, 42.0))
 """Blur lengths in pixels over a set: its quartiles and ends."""
 
 

@@ -82,8 +82,7 @@ class _View:
         map_v = h[:, 1, 0] * x + (h[:, 1, 1] * y + h[:, 1, 2])
         map_u /= w
         map_v /= w
-        seen = cv2.remap(self.picture, map_u, map_v, cv2.INTER_CUBIC, borderMode=self.border)
-        return np.asarray(seen, dtype=np.float32)
+        return _catmull_rom(self.picture, map_u, map_v, self.border)
 
 
 def render_exposure(
@@ -133,6 +132,30 @@ def render_sharp(
     """
     views = _views(scene_linear, scene_K, track, depth_m, layers)
     return _render(views, calibration, timing, np.zeros(1, np.int64))
+
+
+def _catmull_rom(picture: Image, map_u: Image, map_v: Image, border: int) -> Image:
+    """Cubic interpolation with a = -1/2 (Keys 1981), which moves and widens nothing.
+
+    OpenCV's cubic has a = -3/4: it misplaces light by up to 0.05 px and narrows a path of 3 px by
+    0.1 px. Keys' kernel is linear in a, and a = 0 is linear interpolation between neighbours
+    with the fraction 3 f^2 - 2 f^3, so a third of that and two thirds of OpenCV's give a = -1/2
+    (exact along each axis; across both, a term of fourth order remains).
+    """
+    cubic = cv2.remap(picture, map_u, map_v, cv2.INTER_CUBIC, borderMode=border)
+    smooth_u, smooth_v = _smoothstep(map_u), _smoothstep(map_v)
+    linear = cv2.remap(picture, smooth_u, smooth_v, cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(cv2.addWeighted(cubic, 2 / 3, linear, 1 / 3, 0.0), dtype=np.float32)
+
+
+def _smoothstep(coordinates: Image) -> Image:
+    whole = np.floor(coordinates)
+    part = coordinates - whole
+    slope = np.float32(3) - 2 * part
+    part *= part
+    part *= slope
+    part += whole
+    return part
 
 
 def _views(
