@@ -37,7 +37,9 @@ def encode(linear: NDArray[np.float64], tone: Tone) -> NDArray[np.float64]:
         return linear
     if tone == "srgb":
         low = 12.92 * linear
-        return np.where(linear <= 0.0031308, low, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+        return np.where(
+            linear <= 0.0031308, low, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055
+        )
     points = np.asarray(tone.points, np.float64)
     return np.interp(linear, points[:, 0], points[:, 1])
 

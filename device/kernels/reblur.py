@@ -1,0 +1,44 @@
+"""Apply a kernel field to a sharp picture: the blur that the measured motion predicts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from device.kernels.field import KernelField
+from device.kernels.psf import transfer_function
+from device.kernels.tiling import TileGrid, process_tiles
+
+REBLUR_GRID = TileGrid()
+
+
+def reblur(
+    sharp_linear: NDArray[np.float32],
+    field: KernelField,
+    *,
+    grid: TileGrid = REBLUR_GRID,
+    threads: int = 1,
+) -> NDArray[np.float32]:
+    """Blur a picture (H, W, C) in linear light; the PSF is constant within a tile's core.
+
+    The tile's margin should be at least half the longest path's extent. The exact forward model,
+    which moves every row's pose, is device.capture.render; this one needs only the field.
+    """
+    planes = np.ascontiguousarray(np.moveaxis(sharp_linear, 2, 0))
+
+    def blur_tile(tile: NDArray[np.float32], u: float, v: float) -> NDArray[np.float32]:
+        size = tile.shape[1]
+        path = field.paths_at(np.array([[u, v]]))[0]
+        spectrum = fft.rfft2(tile) * transfer_function(path, size, size)
+        blurred: NDArray[np.float32] = fft.irfft2(spectrum, s=(size, size))
+        return blurred
+
+    result = np.empty_like(sharp_linear)
+    height, width = sharp_linear.shape[:2]
+    strips = process_tiles(
+        lambda first, last: planes[:, first:last], width, height, blur_tile, grid, threads=threads
+    )
+    for first, strip in strips:
+        result[first : first + strip.shape[1]] = np.moveaxis(strip, 0, 2)
+    return result

@@ -1,0 +1,136 @@
+"""Overlapping tiles over a picture that is too large to hold in floating point.
+
+The picture is read in strips, cut into square tiles, each tile goes through a function (in threads:
+the transforms release the interpreter's lock), and the results are faded into one another. Nothing
+larger than a strip is ever held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.float32]
+
+ReadRows = Callable[[int, int], Image]
+"""(first row, row after the last), inside the picture -> (channels, rows, width)."""
+TileFunction = Callable[[Image, float, float], Image]
+"""A tile (channels, size, size) and its centre (u, v) in pixels -> (any channels, size, size)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """Square tiles of `size` pixels.
+
+    margin : pixels at each edge that are thrown away: there the picture wraps around.
+    overlap : pixels over which neighbours fade into one another.
+    """
+
+    size: int = 256
+    margin: int = 48
+    overlap: int = 32
+
+    @property
+    def step(self) -> int:
+        """From one tile to the next."""
+        return self.size - 2 * self.margin - self.overlap
+
+    @property
+    def lead(self) -> int:
+        """How far the first tile begins before the picture does."""
+        return self.margin + self.overlap
+
+    def count(self, length: int) -> int:
+        """Tiles along a side of `length` pixels."""
+        return -(-(length + self.overlap) // self.step)
+
+    def centres(self, length: int) -> NDArray[np.float64]:
+        """Centres of the tiles along a side, in pixels, held inside the picture."""
+        middle = np.arange(self.count(length)) * self.step - self.lead + 0.5 * (self.size - 1)
+        return np.clip(middle, 0.0, length - 1.0)
+
+    def window(self) -> Image:
+        """(size,) weight of a tile's rows: 0 on the margins; neighbours' weights sum to 1."""
+        ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(self.overlap) + 0.5) / self.overlap)
+        window = np.zeros(self.size, np.float32)
+        window[self.margin : self.size - self.margin] = 1.0
+        window[self.margin : self.lead] = ramp
+        window[self.size - self.lead : self.size - self.margin] = ramp[::-1]
+        return window
+
+
+def process_tiles(
+    read_rows: ReadRows,
+    width: int,
+    height: int,
+    tile_function: TileFunction,
+    grid: TileGrid,
+    *,
+    threads: int = 1,
+) -> Iterator[tuple[int, Image]]:
+    """Yield (first row, strip (channels, rows, width)) from top to bottom, each row once."""
+    window = grid.window()
+    weight = np.outer(window, window).astype(np.float32)
+    centres_u, centres_v = grid.centres(width), grid.centres(height)
+    carried: Image | None = None
+    with ThreadPoolExecutor(threads) as pool:
+        for index, centre_v in enumerate(centres_v):
+            top = index * grid.step - grid.lead
+            strip = _read_padded(read_rows, top, width, height, grid)
+
+            def one(column: int, strip: Image = strip, centre_v: float = centre_v) -> Image:
+                left = column * grid.step
+                tile = strip[:, :, left : left + grid.size]
+                return tile_function(tile, float(centres_u[column]), float(centre_v)) * weight
+
+            finished = _fade(pool.map(one, range(len(centres_u))), len(centres_u), grid)
+            if carried is not None:
+                finished[:, : grid.overlap] += carried
+            carried = finished[:, grid.step :].copy()
+            # The first rows of the first strip are the fade-in before the picture.
+            first = top + grid.margin
+            begin, end = max(first, 0), min(first + grid.step, height)
+            if begin < end:
+                columns = slice(grid.overlap, grid.overlap + width)
+                yield begin, finished[:, begin - first : end - first, columns]
+
+
+def _fade(tiles: Iterator[Image], count: int, grid: TileGrid) -> Image:
+    """Sum weighted tiles into one strip without its margins: (channels, step + overlap, ...)."""
+    inner = slice(grid.margin, grid.size - grid.margin)
+    total: Image | None = None
+    for column, tile in enumerate(tiles):
+        if total is None:
+            total_width = (count - 1) * grid.step + grid.size - 2 * grid.margin
+            total = np.zeros((tile.shape[0], grid.step + grid.overlap, total_width), np.float32)
+        left = column * grid.step
+        total[:, :, left : left + grid.step + grid.overlap] += tile[:, inner, inner]
+    assert total is not None
+    return total
+
+
+def _read_padded(
+    read_rows: ReadRows, top: int, width: int, height: int, grid: TileGrid
+) -> Image:
+    """The rows of one row of tiles, mirrored beyond the picture's edges."""
+    rows = mirrored(np.arange(top, top + grid.size), height)
+    first, last = int(rows.min()), int(rows.max())
+    wide = (grid.count(width) - 1) * grid.step + grid.size
+    columns = mirrored(np.arange(-grid.lead, wide - grid.lead), width)
+    strip = read_rows(first, last + 1)
+    if not np.array_equal(rows, np.arange(first, last + 1)):
+        strip = strip[:, rows - first]
+    padded: Image = np.take(strip, columns, axis=2)
+    return padded
+
+
+def mirrored(index: NDArray[np.intp], length: int) -> NDArray[np.intp]:
+    """Indices beyond 0..length-1 reflected at the outermost pixels (like cv2.BORDER_REFLECT_101)."""
+    if length == 1:
+        return np.zeros_like(index)
+    folded = np.abs(index) % (2 * (length - 1))
+    return np.asarray(np.minimum(folded, 2 * (length - 1) - folded))

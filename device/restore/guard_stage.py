@@ -1,0 +1,103 @@
+"""The guard over the whole picture: evidence in strips, one verdict for every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.capture.camera import NoiseModel
+from device.kernels.field import KernelField
+from device.kernels.tiling import TileGrid, process_tiles
+from device.restore.filter_stage import FILTER_GRID
+from device.restore.guard import (
+    CELL_PX,
+    LUMINANCE,
+    blur_extent_px,
+    cell_means,
+    evidence_tile,
+    expected_share_map,
+    trust_map,
+    unclipped_map,
+)
+from device.restore.noise import noise_variance
+from device.restore.wiener import frequency_plane
+from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """trust : 0..1 for every cell of CELL_PX working pixels; leftover : power in units of noise."""
+
+    trust: Image
+    leftover: Image
+
+    def to_json(self) -> dict[str, float]:
+        """What the report says of it."""
+        return {
+            "trusted_share": round(float(self.trust.mean()), 4),
+            "leftover_noise_units_median": round(float(np.median(self.leftover)), 3),
+        }
+
+
+def guard_photo(
+    photo: WorkingPhoto,
+    change: Change,
+    field: KernelField,
+    noise: NoiseModel,
+    expected_share: NDArray[np.float64],
+    *,
+    threads: int,
+    show: Callable[[str, float], None],
+    grid: TileGrid = FILTER_GRID,
+) -> Verdict:
+    """Compare photograph and re-blurred result, all at the working scale."""
+    weights = LUMINANCE if photo.channels == 3 else np.ones(1, np.float32)
+    plane = frequency_plane(grid.size, grid.margin)
+
+    def luminances(first: int, last: int) -> Image:
+        linear = photo.linear_rows(first, last)
+        step = CHANGE_UNIT * np.moveaxis(change[first:last], 2, 0)
+        return np.tensordot(weights, np.stack([linear, linear + step]), axes=(0, 1))
+
+    def one(tile: Image, u: float, v: float) -> Image:
+        return evidence_tile(tile, field.paths_at(np.array([[u, v]]))[0], plane)
+
+    # Variance of the weighted sum, after averaging, in the guard's band of frequencies.
+    share_in_band = float(np.square(plane.high_pass).mean())
+    scale = np.float32(np.square(weights).sum() * share_in_band / photo.factor**2)
+    rows, columns = -(-photo.height // CELL_PX), -(-photo.width // CELL_PX)
+    leftover = np.empty((rows, columns), np.float32)
+    present = np.empty((rows, columns), np.float32)
+    strips = process_tiles(luminances, photo.width, photo.height, one, grid, threads=threads)
+    # Strips begin and end on whole cells: the grid's step and overlap are multiples of a cell.
+    for first, (left_over, fine) in strips:
+        last = first + len(fine)
+        unit = scale * noise_variance(cell_means(luminances(first, last)[0]), noise, photo.tone)
+        cells = slice(first // CELL_PX, -(-last // CELL_PX))
+        leftover[cells] = cell_means(np.square(left_over)) / unit
+        present[cells] = cell_means(np.square(fine)) / unit
+        show("guard", last / photo.height)
+    extent_px = blur_extent_px(field)
+    trust = trust_map(
+        leftover, present, expected_share_map(expected_share, rows, columns), extent_px
+    )
+    trust *= unclipped_map(_clipped_cells(photo, rows, columns), extent_px)
+    return Verdict(trust, leftover)
+
+
+def _clipped_cells(photo: WorkingPhoto, rows: int, columns: int) -> Image:
+    """Share of clipped pixels in every cell: (rows, columns)."""
+    side = CELL_PX * photo.factor
+    height = photo.pixels.shape[0]
+    cells = np.empty((rows, columns), np.float32)
+    for row in range(rows):
+        first, last = row * side, min((row + 1) * side, height)
+        clipped = photo.clipped_rows(first, last).mean(axis=0, dtype=np.float32)
+        clipped = np.pad(clipped, (0, columns * side - len(clipped)), mode="edge")
+        cells[row] = clipped.reshape(columns, side).mean(axis=1)
+    return cells

@@ -1,0 +1,68 @@
+"""The network over the whole picture: residuals on top of the filter's change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.capture.camera import NoiseModel
+from device.kernels.encode import PATHS_STRIDE_PX, paths_view
+from device.kernels.field import KernelField
+from device.kernels.tiling import process_tiles
+from device.restore.network import ModelBundle
+from device.restore.noise import noise_variance
+from device.restore.tone import decode, encode
+from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
+
+Image = NDArray[np.float32]
+
+
+def correct_photo(
+    photo: WorkingPhoto,
+    change: Change,
+    field: KernelField,
+    noise: NoiseModel,
+    model: ModelBundle,
+    *,
+    show: Callable[[str, float], None],
+) -> Change:
+    """Let the network improve the filter's change (h, w, 3), at the working scale."""
+
+    def photo_and_filtered(first: int, last: int) -> Image:
+        linear = photo.linear_rows(first, last)
+        step = CHANGE_UNIT * np.moveaxis(change[first:last], 2, 0)
+        return np.concatenate([linear, linear + step])
+
+    size = model.grid.size
+    averaging = np.float32(1.0 / photo.factor**2)
+
+    def one(tile: Image, u: float, v: float) -> Image:
+        blurred, filtered = tile[:3], tile[3:]
+        coded = _srgb(filtered)
+        left, top = round(u - 0.5 * (size - 1)), round(v - 0.5 * (size - 1))
+        level = blurred.mean(axis=0)
+        cells = size // PATHS_STRIDE_PX
+        by_cell = level.reshape(cells, PATHS_STRIDE_PX, cells, PATHS_STRIDE_PX).mean(axis=(1, 3))
+        tensors = {
+            "blurred": _srgb(blurred),
+            "filtered": coded,
+            "paths": paths_view(field, left, top, size, size),
+            "noise": np.sqrt(averaging * noise_variance(by_cell, noise, photo.tone))[None],
+        }
+        corrected = np.clip(coded + model.residual(tensors), 0.0, 1.0)
+        return np.asarray(decode(corrected, "srgb") - blurred, np.float32)
+
+    result = np.empty_like(change)
+    # One tile at a time: the network's runtime has threads of its own.
+    strips = process_tiles(photo_and_filtered, photo.width, photo.height, one, model.grid)
+    for first, strip in strips:
+        last = first + strip.shape[1]
+        result[first:last] = np.moveaxis(np.rint(strip / CHANGE_UNIT), 0, 2)
+        show("network", last / photo.height)
+    return result
+
+
+def _srgb(linear: Image) -> Image:
+    return np.asarray(encode(np.clip(linear, 0.0, 1.0), "srgb"), np.float32)

@@ -1,0 +1,218 @@
+"""A capture bundle to a sharp photograph: motion, kernel field, filter, network, guard, blend.
+
+Each stage goes over the picture in strips; between them only 8- and 16-bit pictures are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.bundle import Bundle
+from device.capture.camera import NoiseModel, Tone
+from device.errors import InputError
+from device.kernels.field import KernelField, kernel_field
+from device.motion.frame_motion import FrameMotion, frame_motion
+from device.notices import Notice
+from device.restore.filter_stage import filter_photo
+from device.restore.guard import blur_extent_px
+from device.restore.guard_stage import guard_photo
+from device.restore.network import ModelBundle
+from device.restore.network_stage import correct_photo
+from device.restore.noise import estimate_noise
+from device.restore.report import RestoreReport
+from device.restore.tone import Pixels, from_linear, to_linear
+from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto, enlarge_rows, reduction_for
+
+Progress = Callable[[str, float], None]
+"""Called with the name of the stage and the share of it that is done."""
+
+_BLEND_ROWS = 128
+_NOISE_CROP_PX = 1536
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """threads : for the transforms and the network; guard : off only for experiments."""
+
+    threads: int = 2
+    guard: bool = True
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """pixels : (H, W, 3) R, G, B or (H, W), 8-bit, on the pixel grid of the photograph."""
+
+    pixels: NDArray[np.uint8]
+    report: RestoreReport
+    field: KernelField
+
+
+def restore(
+    bundle: Bundle,
+    *,
+    model: ModelBundle | None = None,
+    options: RestoreOptions | None = None,
+    field: KernelField | None = None,
+    progress: Progress | None = None,
+) -> Restoration:
+    """Undo the camera's motion in a photograph.
+
+    field : use this kernel field instead of the one from the bundle's log (an oracle's, say).
+    Raises InputError when the log does not cover the exposure or the frame does not decode.
+    """
+    options = options or RestoreOptions()
+    show = progress or (lambda stage, share: None)
+    report = RestoreReport(str(bundle.path), bundle.width, bundle.height)
+    report.notices += _recorded_notices(bundle)
+    with report.stage("motion"):
+        if field is None:
+            field = _measured_field(bundle, report)
+        _describe_field(field, report)
+    with report.stage("decode"):
+        pixels = bundle.read_pixels()
+    with report.stage("noise"):
+        noise = _noise(bundle, pixels, report)
+    photo = WorkingPhoto(pixels, bundle.tone, reduction_for(blur_extent_px(field)))
+    report.working_scale = 1.0 / photo.factor
+    working_field = field.scaled(report.working_scale)
+    with report.stage("filter"):
+        change, expected_share = filter_photo(
+            photo, working_field, noise, threads=options.threads, show=show
+        )
+    with report.stage("network"):
+        change = _network(photo, change, working_field, noise, model, report, show)
+    with report.stage("guard"):
+        trust = None
+        if options.guard:
+            verdict = guard_photo(
+                photo, change, working_field, noise, expected_share,
+                threads=options.threads, show=show,
+            )  # fmt: skip
+            trust, report.guard = verdict.trust, verdict.to_json()
+    with report.stage("blend"):
+        result = _blend(photo, change, trust, show)
+    return Restoration(result, report, field)
+
+
+def unrestored(bundle: Bundle, reason: Notice) -> tuple[NDArray[np.uint8], RestoreReport]:
+    """The photograph as it was taken, for a camera that has no usable motion to undo."""
+    report = RestoreReport(str(bundle.path), bundle.width, bundle.height)
+    report.notices += [*_recorded_notices(bundle), reason]
+    report.model_note = "not restored: the photograph as it was taken"
+    pixels = bundle.read_pixels()
+    if pixels.dtype == np.uint8 and bundle.tone != "linear":
+        return pixels, report
+    return from_linear(to_linear(pixels, bundle.tone), _output_tone(bundle.tone)), report
+
+
+def _recorded_notices(bundle: Bundle) -> list[Notice]:
+    """What the camera already noticed when it took the photograph."""
+    recorded = bundle.extra.get("warnings", [])
+    return [Notice(str(entry["name"]), str(entry["detail"])) for entry in recorded]
+
+
+def _measured_field(bundle: Bundle, report: RestoreReport) -> KernelField:
+    motion = frame_motion(
+        bundle.samples,
+        bundle.calibration,
+        bundle.timing,
+        depth_m=bundle.depth_m,
+        source=bundle.path / "imu.gcsv",
+    )
+    report.notices += motion.notices
+    report.motion |= _motion_json(motion)
+    return kernel_field(
+        motion.track,
+        bundle.calibration,
+        bundle.timing,
+        depth_m=bundle.depth_m,
+        gaps_ns=motion.gaps_ns,
+    )
+
+
+def _motion_json(motion: FrameMotion) -> dict[str, object]:
+    return {
+        "gyro_rate_hz": round(motion.gyro_rate_hz, 2),
+        "bias_deg_s": np.rad2deg(motion.bias.rate_rad_s).round(4).tolist(),
+        "bias_sigma_deg_s": round(float(np.rad2deg(motion.bias.sigma_rad_s)), 4),
+        "bias_source": motion.bias.source,
+    }
+
+
+def _describe_field(field: KernelField, report: RestoreReport) -> None:
+    lengths = field.length_px[field.valid]
+    if not lengths.size:
+        raise InputError(report.bundle, "imu.gcsv", "a gap in every row's exposure", "samples")
+    report.motion |= {
+        "blur_px_median": round(float(np.median(lengths)), 2),
+        "blur_px_max": round(float(lengths.max()), 2),
+        "valid_share": round(float(field.valid.mean()), 4),
+    }
+    report.sync = {
+        "path_sigma_px_median": round(float(np.median(field.sigma_px)), 3),
+        "path_sigma_px_max": round(float(field.sigma_px.max()), 3),
+    }
+
+
+def _noise(bundle: Bundle, pixels: Pixels, report: RestoreReport) -> NoiseModel:
+    noise, source = bundle.noise, "capture.json"
+    if noise is None:
+        top = max(0, (pixels.shape[0] - _NOISE_CROP_PX) // 2)
+        left = max(0, (pixels.shape[1] - _NOISE_CROP_PX) // 2)
+        middle = pixels[top : top + _NOISE_CROP_PX, left : left + _NOISE_CROP_PX]
+        green = middle[..., 1] if middle.ndim == 3 else middle
+        noise, source = estimate_noise(to_linear(green, bundle.tone)), "estimated"
+    report.noise = {"shot": noise.shot, "read": noise.read, "source": source}
+    return noise
+
+
+def _network(
+    photo: WorkingPhoto,
+    change: Change,
+    field: KernelField,
+    noise: NoiseModel,
+    model: ModelBundle | None,
+    report: RestoreReport,
+    show: Progress,
+) -> Change:
+    if model is None:
+        report.model_note = "no network: the result is the inverse filter's"
+        return change
+    if photo.channels != 3:
+        report.model_note = "no network for a grey picture: the result is the inverse filter's"
+        return change
+    manifest = model.manifest
+    report.model = {"name": manifest.name, "sha256": manifest.model.sha256}
+    return correct_photo(photo, change, field, noise, model, show=show)
+
+
+def _blend(
+    photo: WorkingPhoto,
+    change: Change,
+    trust: NDArray[np.float32] | None,
+    show: Progress,
+) -> NDArray[np.uint8]:
+    """The photograph plus the trusted part of the change, in output codes."""
+    height, width = photo.pixels.shape[:2]
+    result = np.empty(photo.pixels.shape, np.uint8)
+    tone = _output_tone(photo.tone)
+    cell = 1 if trust is None else -(-photo.factor * photo.width // trust.shape[1])
+    for first in range(0, height, _BLEND_ROWS):
+        last = min(first + _BLEND_ROWS, height)
+        step = enlarge_rows(change, photo.factor, first, last)[:, :width]
+        if trust is not None:
+            step *= enlarge_rows(trust, cell, first, last)[:, :width, None]
+        linear = to_linear(photo.pixels[first:last], photo.tone)
+        linear += (CHANGE_UNIT * step).reshape(linear.shape)
+        result[first:last] = from_linear(linear, tone)
+        show("blend", last / height)
+    return result
+
+
+def _output_tone(tone: Tone) -> Tone:
+    """Viewers take an 8-bit picture for sRGB; a camera's own curve is kept as it came."""
+    return "srgb" if tone == "linear" else tone

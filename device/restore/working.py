@@ -1,0 +1,98 @@
+"""The photograph at the working scale, strip by strip, in linear light.
+
+A long blur leaves no fine detail along its path, so it is undone on a reduced picture: the tiles
+then hold the whole path, and the work shrinks with the square of the scale. What restoration
+proposes is kept as a CHANGE to the photograph, so fine detail across the path, which a blur does
+not touch, stays the photograph's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from device.capture.camera import Tone
+from device.restore.tone import Pixels, to_linear
+
+Image = NDArray[np.float32]
+Change = NDArray[np.int16]
+
+CHANGE_UNIT = np.float32(1.0 / 32767.0)
+"""A change of linear light is kept as 16-bit integers of this unit: 12 MP in 73 MB."""
+LONGEST_EXTENT_PX = 64.0
+"""Paths of up to this extent fit a tile of 256 px with its margins."""
+CLIPPED_SHARE_OF_RANGE = 0.98
+
+
+def reduction_for(extent_px: float) -> int:
+    """1, 2 or 4: by how much the picture is reduced for paths of this extent."""
+    for factor in (1, 2):
+        if extent_px <= factor * LONGEST_EXTENT_PX:
+            return factor
+    return 4
+
+
+@dataclass(frozen=True)
+class WorkingPhoto:
+    """pixels : (H, W, 3) or (H, W) codes; factor : pixels of the photograph per working pixel."""
+
+    pixels: Pixels
+    tone: Tone
+    factor: int
+
+    @property
+    def height(self) -> int:
+        """Rows at the working scale."""
+        return -(-self.pixels.shape[0] // self.factor)
+
+    @property
+    def width(self) -> int:
+        """Columns at the working scale."""
+        return -(-self.pixels.shape[1] // self.factor)
+
+    @property
+    def channels(self) -> int:
+        """3, or 1 for a grey picture."""
+        return 1 if self.pixels.ndim == 2 else self.pixels.shape[2]
+
+    def linear_rows(self, first: int, last: int) -> Image:
+        """Rows first..last-1 at the working scale: (channels, rows, width), linear light."""
+        f = self.factor
+        codes = self.pixels[first * f : last * f]
+        linear = np.atleast_3d(to_linear(codes, self.tone))
+        if f > 1:
+            linear = self._reduce(linear, last - first)
+        return np.ascontiguousarray(np.moveaxis(linear, 2, 0))
+
+    def clipped_rows(self, first: int, last: int) -> NDArray[np.bool_]:
+        """Where any channel is at the top of its range: (rows, width) of the photograph's rows."""
+        limit = CLIPPED_SHARE_OF_RANGE * np.iinfo(self.pixels.dtype).max
+        codes = self.pixels[first:last]
+        clipped = codes >= limit
+        return np.asarray(clipped.any(axis=2) if codes.ndim == 3 else clipped)
+
+    def _reduce(self, linear: Image, rows: int) -> Image:
+        missing = ((0, rows * self.factor - len(linear)), (0, -linear.shape[1] % self.factor), (0, 0))
+        padded = np.pad(linear, missing, mode="edge")
+        reduced = cv2.resize(padded, (self.width, rows), interpolation=cv2.INTER_AREA)
+        return np.atleast_3d(np.asarray(reduced, np.float32))
+
+
+def enlarge_rows(values: NDArray[np.int16] | Image, factor: int, first: int, last: int) -> Image:
+    """Rows first..last-1 of (h, w, C) or (h, w) enlarged `factor` times, bilinear, as float32.
+
+    Rows count in the enlarged picture; beyond the edge the outermost values go on.
+    """
+    if factor == 1:
+        return values[first:last].astype(np.float32)
+    top, bottom = first // factor - 1, -(-last // factor) + 1
+    index = np.clip(np.arange(top, bottom), 0, len(values) - 1)
+    part = values[index].astype(np.float32)
+    size = (part.shape[1] * factor, part.shape[0] * factor)
+    large = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR).reshape(
+        size[1], size[0], *part.shape[2:]
+    )
+    return np.asarray(large[first - top * factor : last - top * factor], np.float32)
