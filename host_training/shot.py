@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from device.bundle import write_bundle
 from device.calibration import CameraCalibration
-from device.capture.camera import Frame, NoiseModel
-from device.capture.develop import brighten_highlights, develop
+from device.capture.camera import Frame
+from device.capture.develop import brighten_highlights, develop, noise_at_gain
 from device.capture.render import Layer, render_exposure, render_sharp
 from device.capture.timing import FrameTiming, RowOrder
 from device.kernels.field import kernel_field
@@ -183,8 +183,8 @@ class Shot:
         return [Layer(np.ascontiguousarray(picture), alpha)], mask
 
     def _frame(self, light: NDArray[np.float32], timing: FrameTiming) -> Frame:
-        gain = math.exp(self.rng.uniform(0, math.log(10)))
-        noise = NoiseModel(shot=2e-4 * gain, read=1e-3 * gain**0.477)
+        gain = math.exp(self.rng.uniform(0, math.log(8)))
+        noise = noise_at_gain(gain)
         return Frame(
             pixels=develop(light, "srgb", noise, self.rng),
             timing=timing,

@@ -6,6 +6,8 @@ Noise of a linear value x: variance = shot * x + read^2 (photon counting and rea
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,15 @@ def develop(
     variance = np.float32(noise.shot) * np.maximum(light, 0) + np.float32(noise.read**2)
     grain = rng.standard_normal(light.shape, dtype=np.float32)
     return from_linear(light + np.sqrt(variance) * grain, tone)
+
+
+def noise_at_gain(analogue_gain: float) -> NoiseModel:
+    """Noise of a small sensor: at gain 8 that of the capture format's example.
+
+    Amplifying g times leaves g times fewer photons for full well, so shot grows as g; read-out
+    noise before the amplifier grows as g, behind it not at all: sqrt(g) lies between.
+    """
+    return NoiseModel(shot=2.5e-4 * analogue_gain, read=1e-3 * math.sqrt(analogue_gain))
 
 
 def brighten_highlights(
