@@ -12,16 +12,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from device.errors import InputError
-from device.motion.recordings import (
-    Recording,
-    read_phone_gyro,
-    read_tum_poses,
-    recorded_gyro,
-    recorded_poses,
-)
+from device.motion.recordings import Recording, column_count, read_recordings, read_tum_poses
 from device.motion.rotations import FloatArray
 
 _STEP_S = 0.004
@@ -76,37 +69,18 @@ def read_hand_motion(folder: Path) -> list[HandMotion]:
 
 
 def _read(path: Path) -> list[HandMotion]:
-    columns = _columns(path)
-    recordings: list[Recording] = []
-    if columns == 8:
-        pieces = [p for p in read_tum_poses(path) if p[-1, 0] - p[0, 0] >= _SHORTEST_S]
-        recordings = [recorded_poses(piece) for piece in pieces if not _rounded(piece[:, 4:8])]
-    elif columns == 4:
-        logs = read_phone_gyro(path)
-        whole = [log for log in logs if (log.t_ns[-1] - log.t_ns[0]) * 1e-9 >= _SHORTEST_S]
-        recordings = [recorded_gyro(log) for log in whole]
-    return [HandMotion(f"{path.parent.name}/{path.stem}", r) for r in recordings]
+    columns = column_count(path)
+    if columns not in (4, 8) or (columns == 8 and _rounded(path)):
+        return []
+    return [
+        HandMotion(f"{path.parent.name}/{path.stem}", recording)
+        for recording in read_recordings(path)
+        if recording.duration_s >= _SHORTEST_S
+    ]
 
 
-def _columns(path: Path) -> int:
-    """Numbers in the first line that is not a comment; 0 for other text."""
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if not line.startswith("#"):
-                words = line.split()
-                return len(words) if words and all(map(_is_number, words)) else 0
-    return 0
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _rounded(quaternions: NDArray[np.float64]) -> bool:
+def _rounded(path: Path) -> bool:
+    quaternions = np.concatenate(read_tum_poses(path))[:, 4:8]
     return bool(np.abs(quaternions * 1e4 - np.rint(quaternions * 1e4)).max() < 1e-4)
 
 

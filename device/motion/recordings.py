@@ -89,6 +89,36 @@ def recorded_gyro(samples: ImuSamples, *, orientation: FloatArray = UPRIGHT_R_WI
     return Recording(t_s, orientation @ integrate_rates(samples.t_ns, samples.gyro_rad_s))
 
 
+def read_recordings(path: Path) -> list[Recording]:
+    """The gap-free pieces of a motion log, longest first, whichever kind of text it is.
+
+    Eight columns are poses (`read_tum_poses`), four a gyroscope's (`read_phone_gyro`).
+    Raises InputError for any other file.
+    """
+    columns = column_count(path)
+    if columns == 8:
+        return [recorded_poses(piece) for piece in read_tum_poses(path)]
+    if columns == 4:
+        return [recorded_gyro(piece) for piece in read_phone_gyro(path)]
+    raise InputError(path, "motion log", f"{columns} columns of numbers", "8 (poses) or 4 (rates)")
+
+
+def column_count(path: Path) -> int:
+    """Numbers in the first line of a text file that is not a comment; 0 for another text.
+
+    Raises InputError when the file cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            words = next((line.split() for line in lines if not line.startswith("#")), [])
+    except OSError as error:
+        raise InputError(path, "motion log", error.strerror, "a readable file") from error
+    try:
+        return len([float(word) for word in words])
+    except ValueError:
+        return 0
+
+
 def read_tum_poses(path: Path) -> list[FloatArray]:
     """Gap-free pieces (N, 8) of a TUM trajectory: t_s tx ty tz qx qy qz qw, longest first.
 

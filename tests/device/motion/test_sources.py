@@ -8,6 +8,7 @@ import pytest
 from device.errors import InputError
 from device.motion.recordings import (
     read_phone_gyro,
+    read_recordings,
     read_tum_poses,
     recorded_gyro,
     recorded_poses,
@@ -178,3 +179,15 @@ def test_the_shared_recordings_can_be_played(shared_data: Path) -> None:
 
 def _unit(vectors: FloatArray) -> FloatArray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_a_log_is_read_by_its_columns(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "poses.txt", wobble(), fmt="%.9f")
+    log = gyro_log()
+    np.savetxt(tmp_path / "gyro.txt", np.column_stack([log.t_ns, log.gyro_rad_s]), fmt="%.9f")
+    (tmp_path / "notes.txt").write_text("no numbers here\n")
+    assert read_recordings(tmp_path / "poses.txt")[0].duration_s == pytest.approx(599 / 120)
+    assert read_recordings(tmp_path / "gyro.txt")[0].duration_s == pytest.approx(699 * 4.76e-3)
+    for name in ("notes.txt", "nothing.txt"):
+        with pytest.raises(InputError, match="motion log"):
+            read_recordings(tmp_path / name)
