@@ -148,7 +148,7 @@ def check_bundle(path: str | os.PathLike[str]) -> list[str]:
         raise InputError(
             bundle.path / "imu.gcsv", "t", coverage.found(), "samples around the whole exposure"
         )
-    warnings = []
+    warnings = _recorded_warnings(bundle.extra.get("warnings"))
     if coverage.has_gap:
         warnings.append(
             f"the log has a gap of {coverage.largest_gap_s * 1e3:.1f} ms within the exposure,"
@@ -157,3 +157,10 @@ def check_bundle(path: str | os.PathLike[str]) -> list[str]:
     if coverage.starts_before_s < 0.1:
         warnings.append("the log starts less than 0.1 s before the exposure: no still moment")
     return warnings
+
+
+def _recorded_warnings(value: object) -> list[str]:
+    """What the camera or importer wrote into capture.json: [{"name": ..., "detail": ...}, ...]."""
+    items = value if isinstance(value, list) else []
+    named = [item for item in items if isinstance(item, dict) and "name" in item]
+    return [f"{item['name']}: {item.get('detail', '')}" for item in named]
