@@ -48,7 +48,7 @@ def read_gcsv(path: str | os.PathLike[str]) -> ImuSamples:
     """Read a GCSV log.
 
     Times in whole nanoseconds are kept exactly. A log without an accelerometer gives NaN for it;
-    a magnetometer is ignored.
+    a magnetometer is ignored. A log without rows gives no samples: its sensor was missing.
 
     Raises LogFormatError naming file and line when the header is incomplete or impossible, when
     a row is cut, not a number or not finite, or when times do not increase; OSError when the
@@ -63,16 +63,19 @@ def read_gcsv(path: str | os.PathLike[str]) -> ImuSamples:
     if cut and header.fields.get("id", "").startswith(_OWN_ID):
         # Every log of ours ends in a newline; without it the last number may have lost digits.
         raise LogFormatError(path, f"line {len(lines)}", "no end of line", "a whole last row")
+    tick_ns = Fraction(_positive(path, header, "tscale")) * 1_000_000_000
+    gscale = float(_positive(path, header, "gscale"))
+    ascale = float(_positive(path, header, "ascale")) if "ax" in header.columns else float("nan")
+    axes, signs = _orientation(path, header)
     rows = lines[header.length :]
     if not rows:
-        raise LogFormatError(path, f"line {header.length + 1}", "the end", "rows of samples")
+        return ImuSamples.empty()
     ticks, values = _read_rows(path, header, rows)
-    t_ns = _nanoseconds(path, header, ticks)
+    t_ns = _nanoseconds(path, ticks, tick_ns)
     _require_increasing(path, header, t_ns)
-    axes, signs = _orientation(path, header)
-    gyro = values[:, :3] * _scale(path, header, "gscale")
+    gyro = _scaled(path, "gscale", values[:, :3], gscale)
     if "ax" in header.columns:
-        acc = values[:, 3:6] * _scale(path, header, "ascale")
+        acc = _scaled(path, "ascale", values[:, 3:6], ascale)
     else:
         acc = np.full_like(gyro, np.nan)
     return ImuSamples(t_ns, gyro[:, axes] * signs, acc[:, axes] * signs)
@@ -102,7 +105,7 @@ def _read_header(path: object, lines: list[str]) -> _Header:
             columns = ("t", *(name.strip() for name in value.split(",")))
             if columns not in _COLUMNS:
                 expected = " or ".join(",".join(names) for names in _COLUMNS)
-                raise LogFormatError(path, f"line {index + 1}", ",".join(columns), expected)
+                raise LogFormatError(path, f"line {index + 1}", repr(line[:60]), expected)
             return _Header(fields, places, columns, index + 1)
         fields[key], places[key] = value.strip(), index + 1
     place = f"line {min(len(lines), _LONGEST_HEADER)}"
@@ -115,7 +118,8 @@ def _field(path: object, header: _Header, key: str, expected: str) -> str:
     return header.fields[key]
 
 
-def _scale(path: object, header: _Header, key: str) -> float:
+def _positive(path: object, header: _Header, key: str) -> str:
+    """The text of a scale, which is a positive finite number."""
     text = _field(path, header, key, "a positive number")
     try:
         value = float(text)
@@ -124,7 +128,7 @@ def _scale(path: object, header: _Header, key: str) -> float:
     if not (0 < value < float("inf")):
         place = f"line {header.lines[key]}, {key}"
         raise LogFormatError(path, place, repr(text), "a positive number")
-    return value
+    return text
 
 
 def _orientation(path: object, header: _Header) -> tuple[list[int], NDArray[np.float64]]:
@@ -169,18 +173,26 @@ def _bad_row(path: object, header: _Header, rows: list[str]) -> LogFormatError:
                 finite = False
             if not finite:
                 place = f"line {number}, {name}"
-                return LogFormatError(path, place, repr(cell.strip()), "a finite number")
+                return LogFormatError(path, place, repr(cell.strip()[:40]), "a finite number")
     return LogFormatError(path, "rows", "numbers out of range", "64-bit numbers")
 
 
+def _scaled(
+    path: object, key: str, values: NDArray[np.float64], scale: float
+) -> NDArray[np.float64]:
+    with np.errstate(over="ignore"):
+        scaled = values * scale
+    if not np.isfinite(scaled).all():
+        raise LogFormatError(path, key, f"{scale} times a value, out of range", "finite products")
+    return scaled
+
+
 def _nanoseconds(
-    path: object, header: _Header, ticks: NDArray[np.int64] | NDArray[np.float64]
+    path: object, ticks: NDArray[np.int64] | NDArray[np.float64], tick_ns: Fraction
 ) -> NDArray[np.int64]:
-    _scale(path, header, "tscale")
-    tick_ns = Fraction(header.fields["tscale"].replace("_", "")) * 1_000_000_000
-    most = float(np.abs(ticks.astype(np.float64)).max()) * float(tick_ns)
-    if most >= 2**63:
-        raise LogFormatError(path, "t", f"{most / 1e9:.3g} s", "times below 9.2e9 s")
+    most = Fraction(float(np.abs(ticks.astype(np.float64)).max())) * tick_ns
+    if max(most, tick_ns) >= 2**63:
+        raise LogFormatError(path, "t", "a time out of range", "times below 9.2e9 s")
     if tick_ns.denominator == 1 and np.issubdtype(ticks.dtype, np.integer):
         return ticks.astype(np.int64) * int(tick_ns)
     return np.rint(ticks.astype(np.float64) * float(tick_ns)).astype(np.int64)
@@ -211,9 +223,9 @@ def write_gcsv(
 
     gscale, ascale : rad/s and g a count. Values that are whole counts are written as integers,
         others as decimals of full precision; gscale=1.0 keeps every bit of any value.
-    Samples without an accelerometer give the columns t,gx,gy,gz.
+    Samples without an accelerometer give the columns t,gx,gy,gz; no samples a log without rows.
 
-    Raises LogFormatError for samples no log can hold: none at all, NaN, or unsorted times.
+    Raises LogFormatError for samples no log can hold: NaN, or times that do not increase.
     """
     _require_writable(path, samples)
     columns = [samples.t_ns.tolist()]
@@ -234,8 +246,6 @@ def write_gcsv(
 
 
 def _require_writable(path: object, samples: ImuSamples) -> None:
-    if len(samples) == 0:
-        raise LogFormatError(path, "samples", "none", "at least one")
     bad = np.flatnonzero(~np.isfinite(samples.gyro_rad_s).all(axis=1))
     if len(bad):
         raise LogFormatError(path, f"sample {bad[0]}", "NaN in the rate", "finite numbers")
