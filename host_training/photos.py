@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from device.capture.scene import read_photograph
 from device.errors import InputError
 from device.restore.tone import to_linear
 
@@ -41,28 +42,13 @@ def is_held_back(photo: Path) -> bool:
     return digest[0] < 256 * _HELD_BACK_SHARE
 
 
-def read_photo(path: Path) -> NDArray[np.uint8]:
-    """The pixels (H, W, 3), R G B, turned upright by the EXIF orientation; grey becomes RGB.
-
-    Raises InputError for a file that is no picture.
-    """
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise InputError(path, "photograph", error.strerror, "a readable file") from error
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if pixels is None:
-        raise InputError(path, "photograph", f"{len(data)} bytes of no picture", "JPEG or PNG")
-    return np.ascontiguousarray(pixels[:, :, ::-1], dtype=np.uint8)
-
-
 def read_scene(path: Path, shrink: int) -> NDArray[np.float32]:
     """A photograph in linear light (H, W, 3) float32, shrunk by an integer with area averaging.
 
     Shrinking hides the softness, noise and sharpening halos that cameras leave at full size; it
     happens in linear light, where the mean of pixels is the light of the larger one.
     """
-    linear = to_linear(read_photo(path), "srgb")
+    linear = to_linear(read_photograph(path), "srgb")
     if shrink == 1:
         return linear
     height, width = linear.shape[0] // shrink, linear.shape[1] // shrink

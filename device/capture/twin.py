@@ -13,46 +13,28 @@ it waited); nothing it holds outlives `close`.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from device.calibration import CameraCalibration
 from device.capture.camera import Frame, NoiseModel, Tone
 from device.capture.develop import develop, noise_at_gain
-from device.capture.render import Layer, render_exposure, render_sharp
+from device.capture.render import render_exposure, render_sharp
+from device.capture.scene import Scene
 from device.capture.timing import FrameTiming, RowOrder
 from device.errors import CameraError
 from device.motion.poses import PoseTrack
 from device.motion.rotations import FloatArray
 from device.motion.sources import MotionSource, pose_track
-from device.restore.tone import to_linear
 
-_SCENE_MARGIN = 1.12
 _TRACK_STEP_NS = 500_000
 _TRACK_MARGIN_NS = 20_000_000
 _SHUTTER_DELAY_NS = 5_000_000
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What the twin looks at.
-
-    picture : (H, W, 3) float32, linear light. K : (3, 3) its intrinsics: a camera that looks
-    straight sees the picture's middle. depth_m : its distance, None for far away.
-    layers : things in front of it.
-    """
-
-    picture: NDArray[np.float32]
-    K: FloatArray
-    depth_m: float | None = None
-    layers: Sequence[Layer] = ()
 
 
 @dataclass(frozen=True)
@@ -86,53 +68,6 @@ def imu_function(
 ) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:
     """The motion as the emulator wants it: times in seconds to (rate in rad/s, force in g)."""
     return lambda t_s: (source.gyro_rad_s(t_s), source.specific_force_g(t_s))
-
-
-def simulated_calibration(width: int, height: int, *, view_deg: float = 60.0) -> CameraCalibration:
-    """An ideal pinhole camera with this horizontal view and the sensor's axes along its own."""
-    focal_px = width / 2 / math.tan(math.radians(view_deg) / 2)
-    return CameraCalibration(
-        fx=focal_px,
-        fy=focal_px,
-        cx=(width - 1) / 2,
-        cy=(height - 1) / 2,
-        width=width,
-        height=height,
-        distortion_model="none",
-        distortion_coeffs=(),
-        T_cam_imu=np.eye(4),
-    )
-
-
-def scene_for(
-    calibration: CameraCalibration,
-    photograph: NDArray[np.uint8],
-    *,
-    tone: Tone = "srgb",
-    depth_m: float | None = None,
-) -> Scene:
-    """A photograph hung up so that the frame lies within it with a margin of 6 percent a side.
-
-    photograph : (H, W, 3) uint8. A larger one is shrunk to the frame's resolution, with area
-    averaging in linear light, so that nothing aliases; a smaller one stays as it is.
-    """
-    picture = to_linear(photograph, tone)
-    height, width = picture.shape[:2]
-    # Scene pixels per frame pixel when the scene just covers the frame and its margin.
-    scale = min(width / calibration.width, height / calibration.height) / _SCENE_MARGIN
-    if scale > 1:
-        width, height = round(width / scale), round(height / scale)
-        resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-        picture = np.asarray(resized, dtype=np.float32)
-        scale = 1.0
-    K = np.array(
-        [
-            [calibration.fx * scale, 0, (width - 1) / 2],
-            [0, calibration.fy * scale, (height - 1) / 2],
-            [0, 0, 1.0],
-        ]
-    )
-    return Scene(picture, K, depth_m)
 
 
 class TwinCamera:

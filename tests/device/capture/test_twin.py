@@ -2,21 +2,24 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from device.capture.camera import Camera, NoiseModel
 from device.capture.develop import develop, noise_at_gain
-from device.capture.twin import (
-    TwinCamera,
-    TwinSettings,
-    imu_function,
+from device.capture.scene import (
+    DEMO_MOTION,
+    DEMO_PHOTOGRAPH,
+    read_photograph,
     scene_for,
     simulated_calibration,
 )
-from device.errors import CameraError
+from device.capture.twin import TwinCamera, TwinSettings, imu_function
+from device.errors import CameraError, InputError
 from device.motion.integrate import integrate_rates
+from device.motion.recordings import read_recordings
 from device.motion.rotations import rotation_log
 from device.motion.sources import HandShake, Still
 from device.restore.tone import from_linear, to_linear
@@ -183,3 +186,19 @@ def test_light_beyond_full_well_is_clipped() -> None:
     np.testing.assert_array_equal(develop(light, "srgb"), from_linear(light.clip(0, 1), "srgb"))
     with pytest.raises(ValueError, match="generator"):
         develop(light, "srgb", QUIET)
+
+
+def test_the_demo_material_is_there_and_moves_as_a_hand_does() -> None:
+    assert read_photograph(DEMO_PHOTOGRAPH).shape == (1200, 1600, 3)
+    (hand,) = read_recordings(DEMO_MOTION)
+    t_s = np.linspace(0.1, 19.9, 500)
+    rate_deg_s = np.degrees(np.linalg.norm(hand.gyro_rad_s(t_s), axis=1))
+    assert hand.duration_s == pytest.approx(20.0, abs=0.1)
+    assert 5 < np.median(rate_deg_s) < 40
+
+
+def test_a_file_that_is_no_photograph_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"not a picture")
+    for name in ("photo.jpg", "nothing.jpg"):
+        with pytest.raises(InputError, match="photograph"):
+            read_photograph(tmp_path / name)
