@@ -120,7 +120,8 @@ def _photo_tags(bundle: Bundle, original: Mapping[int, object]) -> dict[int, obj
         _FLASHPIX: b"0100",
     }
     if Tag.ColorSpace not in original:
-        tags[Tag.ColorSpace] = 1 if bundle.tone == "srgb" else 0xFFFF
+        # What is linear in the bundle leaves as sRGB; a camera's own curve stays uncalibrated.
+        tags[Tag.ColorSpace] = 1 if bundle.tone in ("srgb", "linear") else 0xFFFF
     if bundle.analogue_gain and not original.get(Tag.ISOSpeedRatings):
         # Gain 1 is taken as ISO 100, as libcamera's own applications do.
         tags[Tag.ISOSpeedRatings] = min(65535, round(100 * bundle.analogue_gain))

@@ -19,7 +19,7 @@ from device.version import software_name
 
 _WHOLE_PX, _DETAIL_PX, _DETAILS = 1400, (420, 560), 4
 _PSF_COLUMNS, _PSF_ROWS = 8, 6
-_REPORT_PARTS = ("motion", "sync", "guard", "filter", "model", "stages_s")
+_REPORT_PARTS = ("motion", "sync", "noise", "guard", "model", "stages_s")
 _STRIP_ROWS = 256
 
 
@@ -27,7 +27,7 @@ def bundle_page(bundle: Bundle, restoration: Restoration | None, problem: str | 
     """The whole page as HTML; `problem` says why there is no restoration. Raises InputError."""
     photograph = displayed(bundle)
     report = restoration.report.to_json() if restoration else {}
-    warnings = [*bundle.extra.get("warnings", []), *report.get("warnings", [])]
+    warnings = report["warnings"] if report else [*bundle.extra.get("warnings", [])]
     if problem is not None:
         warnings.append({"name": "not restored", "detail": problem})
     whole: page.Slider | None = None
@@ -146,7 +146,7 @@ def _summary(bundle: Bundle, report: dict[str, Any]) -> str:
             f"{motion['blur_px_max']:.1f} at most."
         )
     if guard:
-        parts.append(f"{100 * guard['kept_share']:.0f} % of the picture was restored.")
+        parts.append(f"{100 * guard['trusted_share']:.0f} % of the restoration was kept.")
     if report.get("model_note"):
         parts.append(f"Note: {report['model_note']}.")
     return " ".join(parts)

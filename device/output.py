@@ -43,7 +43,8 @@ def write_photo(
     """
     check_photo_name(path)
     exif = complete_exif(exif_source)
-    icc = read_icc_profile(exif_source.frame_file)
+    # A profile of linear values does not fit the sRGB they were turned into.
+    icc = None if exif_source.tone == "linear" else read_icc_profile(exif_source.frame_file)
     encoded = _encode(pixels, path.suffix.lower(), quality).data
     if path.suffix.lower() == ".png":
         end_of_header = 8 + 25  # the signature, then IHDR: 13 bytes of data and 12 of frame

@@ -66,7 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Restore every bundle; 2 if any of them could not be."""
     jobs = plan_jobs(arguments.bundles, arguments.output)
-    model = choose_model(arguments.model)
+    model = choose_model(arguments.model, arguments.threads)
     results: list[dict[str, Any]] = []
     failed = False
     for bundle, target in jobs:

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     bundle = read_bundle(arguments.bundle)
     target = arguments.output or Path(f"{bundle_title(bundle)}.html")
-    model = choose_model(arguments.model)
+    model = choose_model(arguments.model, arguments.threads)
     restoration, problem = None, None
     with progress_bar(bundle.path.name) as progress:
         try:

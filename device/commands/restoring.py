@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,13 +48,14 @@ def positive_int(text: str) -> int:
     return number
 
 
-def choose_model(name: str) -> ModelBundle | None:
+def choose_model(name: str, threads: int | None = None) -> ModelBundle | None:
     """The model that --model names; None for `none` and when none ships. Raises ModelError."""
     from device.restore.network import load_model
 
     if name == "none" or (name == "default" and not DEFAULT_MODEL.is_dir()):
         return None
-    return load_model(DEFAULT_MODEL if name == "default" else Path(name))
+    folder = DEFAULT_MODEL if name == "default" else Path(name)
+    return load_model(folder, threads=threads or available_threads())
 
 
 @contextmanager
@@ -110,7 +112,11 @@ def restore_to_file(
     report: dict[str, Any] = restoration.report.to_json()
     if model is None and model_name == "default":
         report["model_note"] = NO_DEFAULT_MODEL
-    report["stages_s"] = {**report["stages_s"], "write": now - written, "total": now - started}
+    report["stages_s"] = {
+        **report["stages_s"],
+        "write": round(now - written, 4),
+        "total": round(now - started, 4),
+    }
     report |= {"bundle": str(bundle_path), "output": str(target), "software": software_name()}
     write_report(target.with_suffix(".json"), report)
     return report
@@ -120,7 +126,12 @@ def options(threads: int | None) -> RestoreOptions:
     """Options of a restoration from the command line's."""
     from device.restore.pipeline import RestoreOptions
 
-    return RestoreOptions() if threads is None else RestoreOptions(threads=threads)
+    return RestoreOptions(threads=threads or available_threads())
+
+
+def available_threads() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -130,7 +141,7 @@ def summary(report: dict[str, Any]) -> str:
     if motion:
         parts.append(f"blur {motion['blur_px_median']:.1f} px, {motion['blur_px_max']:.1f} at most")
     if guard:
-        parts.append(f"{100 * guard['kept_share']:.0f} % of it restored")
+        parts.append(f"{100 * guard['trusted_share']:.0f} % of the restoration kept")
     parts.append(f"{report['stages_s']['total']:.1f} s")
     parts += [f"warning: {warning['name']}" for warning in report["warnings"]]
     return ", ".join(parts)

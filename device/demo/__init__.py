@@ -1,0 +1,1 @@
+"""What `stillpi demo` shows: a real photograph restored, and a simulated camera shaken."""
