@@ -1,7 +1,7 @@
 """The kernel field as networks read it.
 
-PATHS_ENCODING numbers the multi-piece view; a model bundle names the number it was trained with, and
-any change of the view below must raise it.
+PATHS_ENCODING numbers the multi-piece view; a model bundle names the number it was trained with,
+and any change of the view below must raise it.
 """
 
 from __future__ import annotations

@@ -56,8 +56,7 @@ class KernelField:
     def length_px(self) -> NDArray[np.float32]:
         """(ny, nx) length of every path in pixels."""
         steps = np.diff(self.paths_px, axis=2)
-        lengths: NDArray[np.float32] = np.hypot(steps[..., 0], steps[..., 1]).sum(axis=2)
-        return lengths
+        return np.asarray(np.hypot(steps[..., 0], steps[..., 1]).sum(axis=2), np.float32)
 
     @property
     def extent_px(self) -> float:
@@ -93,14 +92,13 @@ class KernelField:
     def _interpolate(
         self, values: NDArray[np.float32], uv_px: NDArray[np.floating]
     ) -> NDArray[np.float32]:
-        column, a = _cell(self.node_u, uv_px[:, 0])
-        row, b = _cell(self.node_v, uv_px[:, 1])
-        more = (slice(None),) + (None,) * (values.ndim - 2)
-        a, b = a[more], b[more]
+        column, across = _cell(self.node_u, uv_px[:, 0])
+        row, down = _cell(self.node_v, uv_px[:, 1])
+        one_each = (-1,) + (1,) * (values.ndim - 2)
+        a, b = across.reshape(one_each), down.reshape(one_each)
         top = values[row, column] * (1 - a) + values[row, column + 1] * a
         bottom = values[row + 1, column] * (1 - a) + values[row + 1, column + 1] * a
-        mixed: NDArray[np.float32] = top * (1 - b) + bottom * b
-        return mixed
+        return np.asarray(top * (1 - b) + bottom * b, np.float32)
 
 
 def kernel_field(

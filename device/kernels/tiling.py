@@ -113,9 +113,7 @@ def _fade(tiles: Iterator[Image], count: int, grid: TileGrid) -> Image:
     return total
 
 
-def _read_padded(
-    read_rows: ReadRows, top: int, width: int, height: int, grid: TileGrid
-) -> Image:
+def _read_padded(read_rows: ReadRows, top: int, width: int, height: int, grid: TileGrid) -> Image:
     """The rows of one row of tiles, mirrored beyond the picture's edges."""
     rows = mirrored(np.arange(top, top + grid.size), height)
     first, last = int(rows.min()), int(rows.max())
@@ -129,7 +127,7 @@ def _read_padded(
 
 
 def mirrored(index: NDArray[np.intp], length: int) -> NDArray[np.intp]:
-    """Indices beyond 0..length-1 reflected at the outermost pixels (like cv2.BORDER_REFLECT_101)."""
+    """Indices beyond 0..length-1 reflected at the outermost pixels (cv2.BORDER_REFLECT_101)."""
     if length == 1:
         return np.zeros_like(index)
     folded = np.abs(index) % (2 * (length - 1))

@@ -51,9 +51,7 @@ def filter_photo(
         return np.asarray(np.clip(filtered.sharp, 0.0, 1.0) - tile, np.float32)
 
     change = np.empty((photo.height, photo.width, photo.channels), np.int16)
-    strips = process_tiles(
-        photo.linear_rows, photo.width, photo.height, one, grid, threads=threads
-    )
+    strips = process_tiles(photo.linear_rows, photo.width, photo.height, one, grid, threads=threads)
     for first, strip in strips:
         last = first + strip.shape[1]
         change[first:last] = np.moveaxis(np.rint(strip / CHANGE_UNIT), 0, 2)

@@ -10,8 +10,9 @@ band of fine detail, both in units of the noise:
     present     b = mean |high-pass(photo)|^2 / noise
 
 A sharp scene leaves over the share (e - 1) / (b - 1) that its blur would have erased (computed with
-the filter, `expected_share`); a blurred one leaves next to nothing. Places with neither are
-decided by their neighbours. Nearer than half a path to a distrusted place nothing is trusted.
+the filter, `expected_share`); a blurred one leaves next to nothing, or what the uncertainty of
+the path explains. Places with neither are decided by their neighbours. Nearer than half a path to
+a distrusted place nothing is trusted.
 """
 
 from __future__ import annotations
@@ -31,27 +32,29 @@ Image = NDArray[np.float32]
 
 CELL_PX = 8
 """One value of the maps stands for a cell of this many pixels squared."""
-LUMINANCE = np.float32([0.25, 0.5, 0.25])
+BAND_FREQUENCY = 0.2
+"""Cycles per pixel about which the band of fine detail lies."""
+LUMINANCE = np.array([0.25, 0.5, 0.25], np.float32)
 """Weights of R, G, B: those of the Bayer pattern, so its noise is the least."""
 
 
 @dataclass(frozen=True, slots=True)
 class GuardSettings:
-    """Thresholds, in units of the noise's variance or of the expected share."""
+    """Thresholds, in units of the noise's variance or of the expected share; reaches in pixels."""
 
     floor: float = 1.3
     """Left-over power of a correct restoration: noise, JPEG, the filter's own damping."""
-    sharp_power: float = 2.5
+    sharp_power: float = 2.2
     sharp_share: float = 0.6
     blurred_share: float = 0.45
-    smoothing_px: float = 10.0
-    voting_px: float = 24.0
+    power_smoothing_px: float = 10.0
+    share_smoothing_px: float = 14.0
+    near_px: float = 24.0
+    far_px: float = 48.0
     reach_px: float = 12.0
 
 
-def evidence_tile(
-    tile: Image, path_px: NDArray[np.floating], plane: FrequencyPlane
-) -> Image:
+def evidence_tile(tile: Image, path_px: NDArray[np.floating], plane: FrequencyPlane) -> Image:
     """High-passed (left over, present) of a tile (photo, result) of luminance: (2, size, size)."""
     size = tile.shape[1]
     photo, result = fft.rfft2(tile)
@@ -67,53 +70,79 @@ def cell_means(values: Image) -> Image:
     pad = ((0, -rows % CELL_PX), (0, -columns % CELL_PX))
     padded = np.pad(values, pad, mode="edge") if any(side for _, side in pad) else values
     shape = (padded.shape[0] // CELL_PX, CELL_PX, padded.shape[1] // CELL_PX, CELL_PX)
-    means: Image = padded.reshape(shape).mean(axis=(1, 3))
-    return means
+    return np.asarray(padded.reshape(shape).mean(axis=(1, 3)), np.float32)
 
 
 def trust_map(
     leftover: Image,
     present: Image,
     expected_share: Image,
+    sigma_px: Image,
     path_extent_px: float,
-    settings: GuardSettings = GuardSettings(),
+    settings: GuardSettings | None = None,
 ) -> Image:
-    """Trust 0..1 for every cell, from the cells' left-over and present power in units of noise."""
-    blur = lambda x, sigma_px: cv2.GaussianBlur(x, (0, 0), sigma_px / CELL_PX)  # noqa: E731
-    e, b = blur(leftover, settings.smoothing_px), blur(present, settings.smoothing_px)
-    share = (e - settings.floor) / np.maximum(b - settings.floor, 0.5)
-    relative = share / np.maximum(expected_share, 0.02)
-    sharp = np.clip((e - settings.sharp_power) / settings.sharp_power, 0.0, 3.0)
-    sharp *= np.clip((relative - settings.blurred_share) / (settings.sharp_share - settings.blurred_share), 0.0, 1.0)  # fmt: skip
-    blurred = np.clip((b - e) / 4.0 - 0.5, 0.0, 1.0)
-    blurred *= np.clip((settings.blurred_share - relative) / 0.15, 0.0, 1.0)
-    # The small constant is the belief where nothing speaks: the measured motion is right.
-    votes_for = blur(blurred, settings.voting_px) + 0.02
-    votes_against = blur(sharp, settings.voting_px)
-    trust = np.clip((votes_for / (votes_for + votes_against) - 0.35) / 0.3, 0.0, 1.0)
+    """Trust 0..1 for every cell.
+
+    leftover, present : cells' power in units of noise; expected_share : of a sharp scene;
+    sigma_px : uncertainty of the path; all (rows, columns).
+    """
+    settings = settings or GuardSettings()
+    sharp, blurred = _votes(leftover, present, expected_share, sigma_px, settings)
+    # Where nothing speaks near by, the wider surroundings do; where they are silent too, the small
+    # constants do: the measured motion is right.
+    far_for, far_against = _smooth(blurred, settings.far_px), _smooth(sharp, settings.far_px)
+    prior = (far_for + 0.005) / (far_for + far_against + 0.005)
+    near_for, near_against = _smooth(blurred, settings.near_px), _smooth(sharp, settings.near_px)
+    belief = (near_for + 0.05 * prior) / (near_for + near_against + 0.05)
+    trust = np.clip((belief - 0.35) / 0.3, 0.0, 1.0).astype(np.float32)
     radius = round((0.5 * path_extent_px + settings.reach_px) / CELL_PX)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    trust = blur(cv2.erode(trust, disc), settings.smoothing_px)
+    trust = _smooth(np.asarray(cv2.erode(trust, disc), np.float32), settings.power_smoothing_px)
     return np.where(trust < 0.02, 0.0, trust).astype(np.float32)
 
 
-def unclipped_map(clipped: Image, path_extent_px: float) -> Image:
-    """Fade 0..1 for every cell, 0 within reach of clipped pixels.
+def _votes(
+    leftover: Image,
+    present: Image,
+    expected_share: Image,
+    sigma_px: Image,
+    settings: GuardSettings,
+) -> tuple[Image, Image]:
+    """How strongly each cell says "sharp in the photograph" and "blurred as measured"."""
+    e = _smooth(leftover, settings.power_smoothing_px)
+    b = _smooth(present, settings.power_smoothing_px)
+    fine = _smooth(present, settings.share_smoothing_px) - settings.floor
+    left = _smooth(leftover, settings.share_smoothing_px) - settings.floor
+    share = left / np.maximum(fine, 0.5)
+    blurred_leaves = 0.8 * np.minimum((2.0 * np.pi * BAND_FREQUENCY * sigma_px) ** 2, 1.0)
+    # Where the path is so uncertain that both would leave as much, the test is silent.
+    apart = np.maximum(expected_share, 0.02) - blurred_leaves
+    relative = (share - blurred_leaves) / np.maximum(apart, 0.02)
+    sharp = np.clip(e / settings.sharp_power - 1.0, 0.0, 3.0) * np.clip(apart / 0.1, 0.0, 1.0)
+    between = settings.sharp_share - settings.blurred_share
+    sharp *= np.clip((relative - settings.blurred_share) / between, 0.0, 1.0)
+    blurred = np.clip((b - e) / 4.0 - 0.5, 0.0, 1.0)
+    blurred *= np.clip((settings.blurred_share - relative) / between, 0.0, 1.0)
+    return sharp, blurred
 
-    clipped : share of clipped pixels in every cell. Clipped light is not a sum any more, so an
-    inverse filter rings around it as far as half a path.
+
+def _smooth(cells: Image, sigma_px: float) -> Image:
+    return np.asarray(cv2.GaussianBlur(cells, (0, 0), sigma_px / CELL_PX), np.float32)
+
+
+def unclipped_map(clipped: Image) -> Image:
+    """Fade 0..1 for every cell, 0 where pixels are clipped.
+
+    clipped : share of clipped pixels in every cell. A clipped pixel has lost how bright it was: the
+        photograph's value stands. What rings beside it, the left-over power shows.
     """
-    reach = 2 * round(0.5 * path_extent_px / CELL_PX) + 1
-    near = cv2.blur(clipped, (reach, reach), borderType=cv2.BORDER_REFLECT_101)
-    return np.clip(1.0 - 4.0 * near, 0.0, 1.0).astype(np.float32)
+    return np.asarray(1.0 - _smooth(clipped, CELL_PX), np.float32)
 
 
-def expected_share_map(shares: NDArray[np.float64], rows: int, columns: int) -> Image:
-    """One value a tile, (tile rows, tile columns), stretched over the cells of the picture."""
-    stretched = cv2.resize(
-        shares.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR
-    )
-    return np.asarray(stretched, np.float32)
+def stretched(values: NDArray[np.float32] | NDArray[np.float64], rows: int, columns: int) -> Image:
+    """One value a tile or a node, stretched over the cells of the picture: (rows, columns)."""
+    size = (columns, rows)
+    return np.asarray(cv2.resize(values.astype(np.float32), size), np.float32)
 
 
 def blur_extent_px(field: KernelField) -> float:

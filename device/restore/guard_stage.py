@@ -18,7 +18,7 @@ from device.restore.guard import (
     blur_extent_px,
     cell_means,
     evidence_tile,
-    expected_share_map,
+    stretched,
     trust_map,
     unclipped_map,
 )
@@ -83,10 +83,10 @@ def guard_photo(
         present[cells] = cell_means(np.square(fine)) / unit
         show("guard", last / photo.height)
     extent_px = blur_extent_px(field)
-    trust = trust_map(
-        leftover, present, expected_share_map(expected_share, rows, columns), extent_px
-    )
-    trust *= unclipped_map(_clipped_cells(photo, rows, columns), extent_px)
+    shares = stretched(expected_share, rows, columns)
+    sigma_px = stretched(field.sigma_px, rows, columns)
+    trust = trust_map(leftover, present, shares, sigma_px, extent_px)
+    trust *= unclipped_map(_clipped_cells(photo, rows, columns))
     return Verdict(trust, leftover)
 
 

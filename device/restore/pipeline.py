@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from device.bundle import Bundle
 from device.capture.camera import NoiseModel, Tone
@@ -64,7 +65,18 @@ def restore(
     field : use this kernel field instead of the one from the bundle's log (an oracle's, say).
     Raises InputError when the log does not cover the exposure or the frame does not decode.
     """
-    options = options or RestoreOptions()
+    # Threads work on whole tiles; a matrix library with threads of its own doubles the time.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _restore(bundle, model, options or RestoreOptions(), field, progress)
+
+
+def _restore(
+    bundle: Bundle,
+    model: ModelBundle | None,
+    options: RestoreOptions,
+    field: KernelField | None,
+    progress: Progress | None,
+) -> Restoration:
     show = progress or (lambda stage, share: None)
     report = RestoreReport(str(bundle.path), bundle.width, bundle.height)
     report.notices += _recorded_notices(bundle)
@@ -105,7 +117,7 @@ def unrestored(bundle: Bundle, reason: Notice) -> tuple[NDArray[np.uint8], Resto
     report.model_note = "not restored: the photograph as it was taken"
     pixels = bundle.read_pixels()
     if pixels.dtype == np.uint8 and bundle.tone != "linear":
-        return pixels, report
+        return pixels.astype(np.uint8, copy=False), report
     return from_linear(to_linear(pixels, bundle.tone), _output_tone(bundle.tone)), report
 
 

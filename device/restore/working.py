@@ -46,12 +46,12 @@ class WorkingPhoto:
     @property
     def height(self) -> int:
         """Rows at the working scale."""
-        return -(-self.pixels.shape[0] // self.factor)
+        return -(-int(self.pixels.shape[0]) // self.factor)
 
     @property
     def width(self) -> int:
         """Columns at the working scale."""
-        return -(-self.pixels.shape[1] // self.factor)
+        return -(-int(self.pixels.shape[1]) // self.factor)
 
     @property
     def channels(self) -> int:
@@ -75,8 +75,8 @@ class WorkingPhoto:
         return np.asarray(clipped.any(axis=2) if codes.ndim == 3 else clipped)
 
     def _reduce(self, linear: Image, rows: int) -> Image:
-        missing = ((0, rows * self.factor - len(linear)), (0, -linear.shape[1] % self.factor), (0, 0))
-        padded = np.pad(linear, missing, mode="edge")
+        below, right = rows * self.factor - len(linear), -linear.shape[1] % self.factor
+        padded = np.pad(linear, ((0, below), (0, right), (0, 0)), mode="edge")
         reduced = cv2.resize(padded, (self.width, rows), interpolation=cv2.INTER_AREA)
         return np.atleast_3d(np.asarray(reduced, np.float32))
 

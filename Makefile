@@ -1,0 +1,49 @@
+# The two commands of the README: `make demo` and `make test`. Both make what they need in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench quality clean
+
+help:
+	@echo "make demo    see it work: writes demo-output/index.html (no camera, no sensor, no torch)"
+	@echo "make test    run all tests"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   measure speed and memory on this machine"
+	@echo "make quality measure the restoration on a simulated test set (PHOTOS= and MOTION= folders)"
+	@echo "make clean   remove the environment and everything that was written here"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@ $(VENV)/run.stamp
+
+demo: $(VENV)/run.stamp
+	$(BIN)/stillpi demo --output demo-output
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/run.stamp
+	$(BIN)/stillpi bench
+
+PHOTOS ?= ../shared/data/photos
+MOTION ?= ../shared/data/imu_logs
+quality: $(VENV)/run.stamp
+	$(BIN)/stillpi-train testset bench-output/testset --count 24 --photos $(PHOTOS) --motion $(MOTION)
+	$(BIN)/stillpi-train evaluate bench-output/testset
+
+clean:
+	rm -rf $(VENV) demo-output bench-output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
