@@ -8,7 +8,6 @@ file of hex digits and separators alone can only be hex text. JSON lines hold on
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,6 +23,7 @@ CaptureKind: TypeAlias = Literal["binary", "hex", "jsonl"]
 
 _HEX_TEXT: Final = frozenset(b"0123456789abcdefABCDEFxX \t\r\n\f\v,;:")
 _SEPARATORS: Final = b" \t\r\n\f\v,;:"
+_MOST_SECONDS: Final = 4e9
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
@@ -107,7 +107,7 @@ def _json_packet(path: object, number: int, line: bytes) -> tuple[bytes, float] 
     arrival_s = value.get("t")
     if isinstance(arrival_s, bool) or not isinstance(arrival_s, int | float):
         raise LogFormatError(path, f"{place}, t", repr(arrival_s), "seconds")
-    if not math.isfinite(arrival_s):
-        raise LogFormatError(path, f"{place}, t", repr(arrival_s), "finite seconds")
+    if not abs(arrival_s) < _MOST_SECONDS:
+        raise LogFormatError(path, f"{place}, t", repr(arrival_s), f"seconds below {_MOST_SECONDS}")
     text = value["hex"].encode("ascii", "replace")
     return _read_hex(path, f"{place}, hex", text), float(arrival_s)

@@ -25,6 +25,8 @@ _CLOCK_SET_MS: Final = 3_600_000
 """A longer step is somebody setting the clock, or a damaged stamp at an end; no recording pauses
 so long."""
 
+_LEAST_PERIOD_S: Final = 1e-3
+_MOST_PERIOD_S: Final = 100.0
 _ENVELOPE_S: Final = 0.5
 _LEAST_LOSS_S: Final = 0.03
 _REFINE_S: Final = 20.0
@@ -140,7 +142,7 @@ def _period_s(arrival_s: NDArray[np.float64]) -> float | None:
     if reach < 1:
         return None
     period_s = float(np.median(arrival_s[reach:] - arrival_s[:-reach])) / reach
-    if period_s <= 0:
+    if not _LEAST_PERIOD_S < period_s < _MOST_PERIOD_S:
         return None
     nearest = float(_RATES_HZ[np.argmin(np.abs(np.log(_RATES_HZ * period_s)))])
     return 1 / nearest if abs(nearest * period_s - 1) < _SNAP else period_s

@@ -6,7 +6,7 @@ import math
 from datetime import date, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.frames import days_since_2000
@@ -32,6 +32,7 @@ from firmware_bridge.packets import (
     decode_packet,
 )
 
+steady = settings(deadline=None, derandomize=True)
 PRINTED = 5e-7
 """The vectors are printed with six decimals."""
 
@@ -147,6 +148,7 @@ def test_lengths_and_types() -> None:
     assert (CombinedPacket.LENGTH, CombinedTimedPacket.LENGTH) == (20, 28)
 
 
+@steady
 @given(kind=st.sampled_from(ALL_KINDS), data=st.data())
 def test_every_payload_of_every_packet_survives(kind: type[Packet], data: st.DataObject) -> None:
     size = 8 if kind.LENGTH == 11 else kind.LENGTH - 2
@@ -159,6 +161,7 @@ def test_every_payload_of_every_packet_survives(kind: type[Packet], data: st.Dat
     assert kind.from_bytes(packet.to_bytes()) == packet
 
 
+@steady
 @given(st.binary(max_size=40))
 def test_other_bytes_are_refused_in_one_way_only(data: bytes) -> None:
     try:
@@ -189,6 +192,7 @@ def test_fields_that_do_not_fit_are_refused(packet: Packet) -> None:
         packet.to_bytes()
 
 
+@steady
 @given(st.dates(date(2000, 1, 1), date(2255, 12, 31)))
 def test_the_calendar_is_the_gregorian_one(day: date) -> None:
     assert days_since_2000(day.year - 2000, day.month, day.day) == (day - date(2000, 1, 1)).days

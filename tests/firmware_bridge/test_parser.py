@@ -6,7 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.bulk import index_frames
@@ -22,6 +22,7 @@ from firmware_bridge.packets import (
 )
 from firmware_bridge.parser import VARIANTS, Parser, ParserStats, Variant, detect_variant
 
+steady = settings(deadline=None, derandomize=True)
 GOOD = bytes.fromhex("55 51 FF FF 01 00 00 08 C4 09 7A")
 HEADERS = bytes.fromhex("55 51 55 51 55 52 55 55 55 51 43")
 NINE = (0, 1, 2, 3, 4, 5, 6, 7, 8)
@@ -110,6 +111,7 @@ def valid_windows(data: bytes) -> list[int]:
     ]
 
 
+@steady
 @given(streams)
 def test_every_good_frame_is_found_unless_an_earlier_one_overlaps_it(data: bytes) -> None:
     taken: list[int] = []
@@ -121,6 +123,7 @@ def test_every_good_frame_is_found_unless_an_earlier_one_overlaps_it(data: bytes
     assert stats.skipped_bytes == len(data) - 11 * len(taken)
 
 
+@steady
 @given(
     st.lists(
         st.tuples(
@@ -137,6 +140,7 @@ def test_noise_without_a_header_byte_loses_nothing(pieces: list[tuple[bytes, byt
     assert stats.bad_checksums == 0
 
 
+@steady
 @given(st.lists(standard_frames(), min_size=1, max_size=10), st.data())
 def test_one_damaged_byte_costs_at_most_its_frame(frames: list[bytes], data: st.DataObject) -> None:
     stream = bytearray(b"".join(frames))
@@ -152,6 +156,7 @@ def test_one_damaged_byte_costs_at_most_its_frame(frames: list[bytes], data: st.
     assert all(by_chance & set(range(start - 10, start)) for start in good - found)
 
 
+@steady
 @given(streams, st.sampled_from(VARIANTS), st.lists(st.integers(1, 60)), st.integers(1, 100))
 def test_pieces_do_not_matter(
     data: bytes, variant: Variant, sizes: list[int], max_buffer: int
@@ -169,6 +174,7 @@ def test_pieces_do_not_matter(
     assert parser.stats == stats
 
 
+@steady
 @given(streams, st.sampled_from(VARIANTS))
 def test_every_byte_is_accounted_for(data: bytes, variant: Variant) -> None:
     parser = Parser(variant)
@@ -180,6 +186,7 @@ def test_every_byte_is_accounted_for(data: bytes, variant: Variant) -> None:
     assert parser.pending == 0
 
 
+@steady
 @given(streams, st.sampled_from(VARIANTS))
 def test_bulk_gives_the_parsers_frames_and_counters(data: bytes, variant: Variant) -> None:
     packets, stats = parse(data, variant)
@@ -237,6 +244,7 @@ def test_a_register_reply_between_combined_frames() -> None:
     assert stats.frames == {0x61: 2, 0x71: 1}
 
 
+@steady
 @given(st.lists(calm_combined, min_size=3, max_size=8), st.data())
 def test_lost_bytes_cost_the_torn_frame_only(frames: list[bytes], data: st.DataObject) -> None:
     torn = data.draw(st.integers(0, len(frames) - 2))
@@ -249,6 +257,7 @@ def test_lost_bytes_cost_the_torn_frame_only(frames: list[bytes], data: st.DataO
     assert stats.unconfirmed == 1
 
 
+@steady
 @given(st.lists(calm_combined, min_size=3, max_size=8), st.data())
 def test_a_damaged_header_costs_its_frame_only(frames: list[bytes], data: st.DataObject) -> None:
     damaged = data.draw(st.integers(0, len(frames) - 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge import commands, frames, registers
@@ -31,6 +31,7 @@ from firmware_bridge.registers import (
     needed_bits_per_s,
 )
 
+steady = settings(deadline=None, derandomize=True)
 WANTED = ReturnContent.TIME | ReturnContent.ACC | ReturnContent.GYRO
 commands_st = st.builds(Command, st.integers(0, 255), st.integers(0, 65535))
 
@@ -103,11 +104,13 @@ def test_what_a_cycle_needs_of_the_line() -> None:
     assert needed_bits_per_s(five, 200) > 0.9 * Baud.BAUD_115200.bits_per_s
 
 
+@steady
 @given(commands_st)
 def test_commands_survive_a_round_trip(command: Command) -> None:
     assert decode_command(command.to_bytes()) == command
 
 
+@steady
 @given(st.lists(commands_st), st.integers(1, 7))
 def test_commands_come_out_of_a_stream_in_pieces(sent: list[Command], size: int) -> None:
     stream = b"\x00\xff" + b"\x01".join(command.to_bytes() for command in sent)
