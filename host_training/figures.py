@@ -87,8 +87,8 @@ def sheet_strip(one: Judged) -> NDArray[np.uint8]:
     figures = "  ".join(f"{one.score.quality[m].psnr_db:.1f}" for m in _METHODS)
     name = one.score.name.removesuffix(".capture")
     label = f"{name}  {one.score.blur_px:.0f} px  {figures} dB"
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(strip, label, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thickness)
+    cv2.rectangle(strip, (0, 0), (10 + 9 * len(label), 22), (0, 0, 0), cv2.FILLED)
+    cv2.putText(strip, label, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1)
     return strip
 
 

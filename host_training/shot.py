@@ -154,6 +154,13 @@ class Shot:
         """The photograph in linear light, and intrinsics that put its best crop into the frame."""
         scene = brighten_highlights(read_scene(self.photo, self.options.shrink))
         scene *= np.float32(self.rng.uniform(0.75, 1.1))
+        u, v = self._best_crop(scene)
+        scene_K = truth.K.copy()
+        scene_K[:2, 2] += (u, v)
+        return scene, scene_K
+
+    def _best_crop(self, scene: NDArray[np.float32]) -> tuple[int, int]:
+        """The left top corner of the most textured of four frame-sized crops."""
         width, height = self.options.width, self.options.height
         margin_u = round(width * self.options.margin)
         margin_v = round(height * self.options.margin)
@@ -163,9 +170,7 @@ class Shot:
             v = int(self.rng.integers(margin_v, scene.shape[0] - height - margin_v + 1))
             crop = from_linear(scene[v : v + height, u : u + width], "srgb")
             best = max(best, (texture(crop), u, v))
-        scene_K = truth.K.copy()
-        scene_K[:2, 2] += best[1:]
-        return scene, scene_K
+        return best[1:]
 
     def _layers(self) -> tuple[list[Layer], NDArray[np.uint8] | None]:
         """Something sharp that moves with the camera: a disc of another photograph."""
@@ -178,7 +183,9 @@ class Shot:
         v, u = np.mgrid[:height, :width]
         inside_px = radius_px - np.hypot(u - u0, v - v0)
         alpha = np.clip(inside_px / 2 + 0.5, 0, 1).astype(np.float32)
-        picture = read_scene(self.layer_photo, self.options.shrink)[:height, :width]
+        scene = read_scene(self.layer_photo, self.options.shrink)
+        left, top = self._best_crop(scene)
+        picture = scene[top : top + height, left : left + width]
         mask = np.rint(alpha * 255).astype(np.uint8)
         return [Layer(np.ascontiguousarray(picture), alpha)], mask
 
