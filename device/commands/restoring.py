@@ -14,8 +14,9 @@ from device.errors import InputError
 from device.version import software_name
 
 if TYPE_CHECKING:
+    from device.bundle import Bundle
     from device.restore.network import ModelBundle
-    from device.restore.pipeline import RestoreOptions
+    from device.restore.pipeline import Restoration, RestoreOptions
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "default"
 NO_DEFAULT_MODEL = "this version ships no default model: the result is the filter's"
@@ -96,28 +97,39 @@ def restore_to_file(
     inside the bundle, OSError when something cannot be written; neither file is half-written.
     """
     from device.bundle import read_bundle
-    from device.output import check_photo_name, write_photo, write_report
+    from device.output import check_photo_name
     from device.restore.pipeline import restore
 
-    started = time.perf_counter()
     check_photo_name(target)
     bundle = read_bundle(bundle_path)
     if target.resolve().is_relative_to(bundle.path.resolve()):
         raise InputError(target, "output", "a place inside the bundle", "one outside of it")
     target.parent.mkdir(parents=True, exist_ok=True)
     restoration = restore(bundle, model=model, options=options(threads), progress=progress)
-    written = time.perf_counter()
+    return write_restoration(bundle, restoration, target, model_name=model_name, quality=quality)
+
+
+def write_restoration(
+    bundle: Bundle,
+    restoration: Restoration,
+    target: Path,
+    *,
+    model_name: str = "default",
+    quality: int = 95,
+) -> dict[str, Any]:
+    """Write the photograph `target` and NAME.json beside it; returns the report.
+
+    model_name : what --model said, so that the report can say that no default model ships yet.
+    """
+    from device.output import write_photo, write_report
+
+    begin = time.perf_counter()
     write_photo(target, restoration.pixels, exif_source=bundle, quality=quality)
-    now = time.perf_counter()
     report: dict[str, Any] = restoration.report.to_json()
-    if model is None and model_name == "default":
+    if report["model"] is None and model_name == "default" and not DEFAULT_MODEL.is_dir():
         report["model_note"] = NO_DEFAULT_MODEL
-    report["stages_s"] = {
-        **report["stages_s"],
-        "write": round(now - written, 4),
-        "total": round(now - started, 4),
-    }
-    report |= {"bundle": str(bundle_path), "output": str(target), "software": software_name()}
+    report["stages_s"] = {**report["stages_s"], "write": round(time.perf_counter() - begin, 4)}
+    report |= {"bundle": str(bundle.path), "output": str(target), "software": software_name()}
     write_report(target.with_suffix(".json"), report)
     return report
 
@@ -142,7 +154,7 @@ def summary(report: dict[str, Any]) -> str:
         parts.append(f"blur {motion['blur_px_median']:.1f} px, {motion['blur_px_max']:.1f} at most")
     if guard:
         parts.append(f"{100 * guard['trusted_share']:.0f} % of the restoration kept")
-    parts.append(f"{report['stages_s']['total']:.1f} s")
+    parts.append(f"{sum(report['stages_s'].values()):.1f} s")
     parts += [f"warning: {warning['name']}" for warning in report["warnings"]]
     return ", ".join(parts)
 
