@@ -1,8 +1,9 @@
 """Packets to samples: the time, acceleration and rate packets of one cycle belong together.
 
 The sensor sends the packets of a cycle in the order of their types, so a type that does not rise
-begins a new cycle. A cycle that lost a packet on the wire is dropped whole: a rate with the time
-of its neighbour would be wrong by a period, a missing sample is only missing.
+begins a new cycle, and so does one that does not follow the last directly: what was lost between
+them may have been the end of one cycle and the beginning of another. A cycle that is not whole
+is dropped: a rate with the time of its neighbour would be wrong, a missing sample is only missing.
 
 What a stream lacks altogether is not waited for: without acceleration packets the samples have
 none, without time packets a counted clock stands in (`CountedClock`).
@@ -35,6 +36,18 @@ class RawSample(NamedTuple):
     acc: tuple[int, int, int] | None
 
 
+class Received(NamedTuple):
+    """A packet from the wire.
+
+    arrival_ns : CLOCK_MONOTONIC by which its first byte had arrived.
+    follows : whether it came directly behind the packet before it, nothing lost between.
+    """
+
+    packet: Packet
+    arrival_ns: int
+    follows: bool
+
+
 class CycleAssembler:
     """Groups packets into samples.
 
@@ -56,17 +69,14 @@ class CycleAssembler:
         """Whether the stream carries the chip's clock, as far as is known."""
         return self._since_time < ABSENT_AFTER
 
-    def add(self, packets: Iterable[tuple[Packet, int]]) -> list[RawSample]:
-        """Take packets, each with the time by which its first byte had arrived.
-
-        Returns the samples that are complete now.
-        """
+    def add(self, packets: Iterable[Received]) -> list[RawSample]:
+        """Take packets; returns the samples that are complete now."""
         samples = []
-        for packet, arrival_ns in packets:
-            if isinstance(packet, RegisterReply):
+        for packet, arrival_ns, follows in packets:
+            if isinstance(packet, RegisterReply) and follows:
                 continue  # an answer slips in between the packets of a cycle
             kind = packet.TYPE
-            if kind <= self._last_type:
+            if kind <= self._last_type or not follows:
                 self._time_ms = self._acc = None
                 self._arrival_ns = arrival_ns
             self._last_type = kind

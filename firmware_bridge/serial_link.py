@@ -6,6 +6,9 @@ has arrived, because pyserial's own read waits for a full buffer or the time-out
 Low latency: an FTDI adapter collects bytes for 16 ms by default. Asking the driver for low
 latency sets its timer to 1 ms; adapters without that knob (CH340, CP210x) and pseudo-terminals
 refuse, which is fine: the clock map only needs some samples to arrive early.
+
+For the same reason a read rests for REST_S after the one before: being woken costs far more than
+reading, and an adapter would wake the reader for every USB frame, three or four times a cycle.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from firmware_bridge.parser import Parser
 from firmware_bridge.registers import Register
 
 _SYSTEM_ERRORS = (OSError, termios.error)  # pyserial's SerialException is an OSError
+REST_S = 0.008  # no multiple of 5 ms, so that reads slide along the cycles
 BITS_PER_BYTE = 10  # 8N1: a start bit, eight data bits, a stop bit
 LIKELY_BAUDS = (115200, 9600, 230400, 921600, 460800, 57600, 38400, 19200)
 """In the order worth trying: provisioned or boxed, as sold, provisioned for more."""
@@ -47,6 +51,7 @@ class SerialLink:
         self._fd = self._serial.fileno()
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
+        self._rest = False
         self.low_latency = self._ask_for_low_latency()
 
     @property
@@ -63,8 +68,13 @@ class SerialLink:
         """Return what has arrived; empty after timeout_s. Raises LinkError when unplugged."""
         if not self._serial.is_open:
             raise LinkError(f"{self._port}: the port is closed")
+        if self._rest:
+            rest_s = min(REST_S, timeout_s)
+            time.sleep(rest_s)
+            timeout_s -= rest_s
         try:
-            if not self._poll.poll(timeout_s * 1000):
+            self._rest = bool(self._poll.poll(timeout_s * 1000))
+            if not self._rest:
                 return b""
             data = os.read(self._fd, max_bytes)
         except _SYSTEM_ERRORS as problem:

@@ -26,6 +26,7 @@ from firmware_bridge.emulator.physics import (
 )
 from firmware_bridge.emulator.settings import RegisterFile
 from firmware_bridge.frames import GYRO_SCALE_DEG_S
+from firmware_bridge.provision import USABLE_LINE_SHARE
 from firmware_bridge.registers import (
     FACTORY_SETTINGS,
     Bandwidth,
@@ -193,4 +194,5 @@ def _meaning(setting: type[_Setting], value: int) -> _Setting:
 def _possible_rate_hz(wanted_hz: float, content: ReturnContent, baud: int) -> float:
     """The rate a real module falls back to, without a word, when the line is too slow for it."""
     slower_hz = (rate.hz for rate in ReturnRate if rate.hz <= wanted_hz)
-    return max((hz for hz in slower_hz if needed_bits_per_s(content, hz) <= baud), default=0.0)
+    usable = baud * USABLE_LINE_SHARE
+    return max((hz for hz in slower_hz if needed_bits_per_s(content, hz) <= usable), default=0.0)
