@@ -45,6 +45,7 @@ from device.importers.source import (
     sorted_samples,
     whole_number,
 )
+from device.validation import shown
 from firmware_bridge.samples import ImuSamples
 
 READOUT_S = 0.03283
@@ -113,7 +114,7 @@ def _exif_number(path: Path, tag: ExifTags.Base) -> float:
         value = picture.getexif().get_ifd(ExifTags.IFD.Exif).get(tag)
     number = 0.0 if value is None else float(value)
     if not 0 < number < 1e6:
-        raise InputError(path, f"EXIF {tag.name}", value, "a number above 0")
+        raise InputError(path, f"EXIF {tag.name}", shown(value), "a number above 0")
     return number
 
 

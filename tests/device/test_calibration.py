@@ -54,7 +54,8 @@ LENSES = st.one_of(
 
 @st.composite
 def calibrations(draw: st.DrawFn) -> CameraCalibration:
-    model, coeffs = draw(LENSES)
+    lens: tuple[Any, tuple[float, ...]] = draw(LENSES)
+    model, coeffs = lens
     focal = draw(st.floats(2500, 6000))
     turn, shift = st.floats(-3, 3), st.floats(-0.2, 0.2)
     bias = st.floats(-0.1, 0.1)
@@ -186,7 +187,7 @@ def test_a_file_of_kalibr_is_read(tmp_path: Path) -> None:
 MIRROR = [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 SINGULAR = [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 STRETCHED = [[2, 0, 0, 0], [0, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-BAD_VALUES = [
+BAD_VALUES: list[tuple[str, list[Any]]] = [
     ("camera_model", ["omni", None, 3]),
     (
         "intrinsics",

@@ -23,7 +23,7 @@ from device.kernels.field import kernel_field
 from device.kernels.psf import rasterise
 from device.motion.frame_motion import frame_motion
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 SIZE = 48
 DOT_PX, LENS_SIGMA_PX = 11.5, 1.3
 WINDOW_PX = 16.0
@@ -120,7 +120,7 @@ def aligned_correlation(observed: Floats, predicted_spectrum: Any) -> float:
             here, best = top, at(*top)
         else:
             step /= 2
-    return best / np.sqrt(_energy(np.abs(seen) ** 2) * _energy(np.abs(predicted) ** 2))
+    return float(best / np.sqrt(_energy(np.abs(seen) ** 2) * _energy(np.abs(predicted) ** 2)))
 
 
 _SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0))

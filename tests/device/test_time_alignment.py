@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from device.motion.poses import PoseTrack
 from device.motion.rotations import rotation_log
 from firmware_bridge.samples import ImuSamples
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 README_OFFSET_S = 0.010
 TOLERANCE_S = 0.001
 SKY_AND_STREET_ROWS = 380  # the dashboard below moves with the camera

@@ -54,8 +54,7 @@ def deepgyro(tmp_path: Path) -> Path:
 def nexus(tmp_path: Path) -> Path:
     source = tmp_path / "nexus"
     exif = Image.Exif()
-    numbers = {ExifTags.Base.ExposureTime: 0.06, ExifTags.Base.FocalLength: 3.43}
-    exif.get_ifd(ExifTags.IFD.Exif).update(numbers)
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.ExposureTime: 0.06, ExifTags.Base.FocalLength: 3.43}
     picture(source / "giro_data_image.jpg", (128, 96), exif)
     rows = [f"{10_000_000 * step} 0.1 {step / 100} 0.3" for step in range(80)]
     trailer = ["", "capture timestamp 600000000", f"user press timestamp = {2**64 - 5}"]
