@@ -75,10 +75,11 @@ def displayed(bundle: Bundle) -> NDArray[np.uint8]:
 def sliders(
     photograph: NDArray[np.uint8], restored: NDArray[np.uint8], orientation: int
 ) -> tuple[page.Slider, list[page.Slider]]:
-    """The whole picture and its most textured windows, photograph against restored."""
+    """Photograph against restored: the whole picture and, where that is reduced, details of it."""
     whole = page.compare(
         _shrunk_upright(photograph, orientation), _shrunk_upright(restored, orientation)
     )
+    count = _DETAILS if max(restored.shape[:2]) > _WHOLE_PX else 0
     details = [
         page.compare(
             page.upright(photograph[spot], orientation),
@@ -86,7 +87,7 @@ def sliders(
             f"from column {spot[1].start}, row {spot[0].start}",
             quality=92,
         )
-        for spot in page.detail_spots(restored, _DETAIL_PX, _DETAILS)
+        for spot in page.detail_spots(restored, _DETAIL_PX, count)
     ]
     return whole, details
 
