@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from device.bundle import check_bundle
 from device.errors import InputError
 
 
@@ -25,6 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Check every bundle, also after one with an error."""
+    from device.bundle import check_bundle
+
     code = 0
     for bundle in args.bundles:
         try:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from device.importers.deepgyro import import_deepgyro
-from device.importers.nexus import import_nexus
-from device.importers.phone_video import import_phone_video
-
-Importer = Callable[[Path, Path], list[Path]]
-IMPORTERS: dict[str, tuple[Importer, str]] = {
-    "deepgyro": (import_deepgyro, "a DeepGyro burst: images/, imu/, calibration.json"),
-    "nexus": (import_nexus, "the Galaxy Nexus chart: giro_data_image.jpg, giro_data.txt"),
-    "phone-video": (import_phone_video, "phone video: frames/RE_frame-N.jpg, gyro_dump.txt"),
+FORMATS = {
+    "deepgyro": "a DeepGyro burst: images/, imu/, calibration.json",
+    "nexus": "the Galaxy Nexus chart: giro_data_image.jpg, giro_data.txt",
+    "phone-video": "phone video: frames/RE_frame-N.jpg, gyro_dump.txt",
 }
 
 
@@ -25,10 +20,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="make capture bundles of other people's recordings",
         description="Make capture bundles of photographs that were recorded with a gyroscope."
         " The photographs are kept byte for byte. Formats: "
-        + "; ".join(f"{name}: {what}" for name, (_, what) in IMPORTERS.items())
+        + "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
         + ".",
     )
-    parser.add_argument("format", choices=IMPORTERS, help="what SRC is")
+    parser.add_argument("format", choices=FORMATS, help="what SRC is")
     parser.add_argument("src", type=Path, metavar="SRC", help="folder of the recording")
     parser.add_argument("dst", type=Path, metavar="DST", help="folder that gets the bundles")
     parser.set_defaults(run=run)
@@ -36,7 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Import one recording; prints the bundles made."""
-    importer, _ = IMPORTERS[args.format]
+    name = args.format.replace("-", "_")
+    importer = getattr(import_module(f"device.importers.{name}"), f"import_{name}")
     for bundle in importer(args.src, args.dst):
         print(bundle)
     return 0
