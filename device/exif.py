@@ -102,7 +102,7 @@ def _main_tags(bundle: Bundle, original: Mapping[int, object]) -> dict[int, obje
     if not original.get(Tag.XResolution) or not original.get(Tag.YResolution):
         tags |= {Tag.XResolution: 72, Tag.YResolution: 72, Tag.ResolutionUnit: 2}
     sensor = bundle.sensor_model
-    if sensor and sensor.lower() != "unknown" and not original.get(Tag.Model):
+    if sensor and sensor.lower() != "unknown" and original.get(Tag.Model, sensor) == sensor:
         tags[Tag.Model] = sensor
         if sensor.lower().startswith(_PI_SENSORS) and not original.get(Tag.Make):
             tags[Tag.Make] = "Raspberry Pi"
