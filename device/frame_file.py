@@ -173,7 +173,9 @@ def _decode_dng(path: Path) -> Any:
                 gamma=(1, 1), no_auto_bright=True, output_bps=16, use_camera_wb=True, user_flip=0
             )
     except rawpy.LibRawError as error:
-        raise InputError(path, "picture", str(error), "a DNG photograph") from None
+        reason = error.args[0] if error.args else "an error"
+        text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        raise InputError(path, "picture", text, "a DNG photograph") from None
 
 
 def encode_jpeg(pixels: Pixels, quality: int, exif: bytes | None = None) -> bytes:

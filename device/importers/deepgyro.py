@@ -10,14 +10,15 @@ both streams to start at zero and then ADD their offset to the gyroscope's times
     t_gyro = t_camera + (first gyro stamp - first image stamp) - offset,
 which is -18.3 ms for the published burst. The pictures agree: between its frames the vertical
 motion that the gyroscope does not explain (parallax) is steady, -3.0, -2.8, -2.2 px, with this
-shift, and jumps from +1.3 to -2.9 px with the opposite sign.
+shift, and jumps from +1.3 to -2.9 px with the opposite sign
+(tests/device/importers/test_deepgyro_motion.py repeats both measurements).
 
 Axes. The published rotation [[0,1,0],[1,0,0],[0,0,1]] has determinant -1: it is no rotation. The
 authors use it with R2 R1^T where the motion of a picture is R2^T R1, that is with the opposite
 sign of the rate; rate and matrix together are its negative, which is the rotation of an Android
 rear camera. Conjugating with either moves the picture alike, so it is checked against frame
 motion: median residual of the horizontal motion of 220 px: 33 px (parallax, the hand's arc)
-against 400 px and more for the other signs.
+against 400 px when the pan is reversed.
 
 The log of the published burst starts 22.8 ms after its first exposure (in gyroscope time). The
 authors hold the first rate until then; so does this importer, and the bundle says so.
