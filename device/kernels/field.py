@@ -203,7 +203,7 @@ def _uncertainty_px(
     drift = 2.0 * (focal_px * sync.rate_rad_s) ** 2 * np.mean(away_s**2)
     size = np.square(paths).sum(axis=3).mean(axis=2)
     variance = spread * sync.time_s**2 + drift + size * sync.focal**2
-    return np.sqrt(variance).astype(np.float32)
+    return np.asarray(np.sqrt(variance), np.float32)
 
 
 def _cell(

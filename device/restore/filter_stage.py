@@ -15,24 +15,32 @@ from device.restore.noise import noise_variance
 from device.restore.wiener import filter_tile, frequency_plane
 from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 
-FILTER_GRID = TileGrid(size=256, margin=48, overlap=32)
+SHORT_GRID, LONG_GRID = TileGrid(144, 24, 32), TileGrid(192, 48, 32)
+"""The path is taken as constant over a tile's core of 64 px, and it changes faster than one thinks:
+cores of 128 px lose 0.7 dB on hands that turn (host_training/LOG.md)."""
+SHORT_EXTENT_PX = 32.0
+
+
+def grid_for(extent_px: float) -> TileGrid:
+    """Tiles whose margins hold half of a path of this extent."""
+    return SHORT_GRID if extent_px <= SHORT_EXTENT_PX else LONG_GRID
 
 
 def filter_photo(
     photo: WorkingPhoto,
     field: KernelField,
     noise: NoiseModel,
+    grid: TileGrid,
     *,
     threads: int,
     show: Callable[[str, float], None],
-    grid: TileGrid = FILTER_GRID,
 ) -> tuple[Change, NDArray[np.float64]]:
     """Filter a photograph with its kernel field, both at the working scale.
 
     Returns the change (h, w, C) that the filter proposes, and for every tile (tile rows, tile
     columns) the share that the guard expects of a sharp scene. Invalid nodes are left unchanged.
     """
-    plane = frequency_plane(grid.size, grid.margin)
+    plane = frequency_plane(grid.size)
     columns = {u: i for i, u in enumerate(grid.centres(photo.width).tolist())}
     rows = {v: i for i, v in enumerate(grid.centres(photo.height).tolist())}
     expected = np.ones((grid.count(photo.height), grid.count(photo.width)))

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from device.capture.camera import NoiseModel
 from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid, process_tiles
-from device.restore.filter_stage import FILTER_GRID
 from device.restore.guard import (
     CELL_PX,
     LUMINANCE,
@@ -50,14 +49,14 @@ def guard_photo(
     field: KernelField,
     noise: NoiseModel,
     expected_share: NDArray[np.float64],
+    grid: TileGrid,
     *,
     threads: int,
     show: Callable[[str, float], None],
-    grid: TileGrid = FILTER_GRID,
 ) -> Verdict:
     """Compare photograph and re-blurred result, all at the working scale."""
     weights = LUMINANCE if photo.channels == 3 else np.ones(1, np.float32)
-    plane = frequency_plane(grid.size, grid.margin)
+    plane = frequency_plane(grid.size)
 
     def luminances(first: int, last: int) -> Image:
         linear = photo.linear_rows(first, last)

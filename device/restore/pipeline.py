@@ -18,7 +18,7 @@ from device.errors import InputError
 from device.kernels.field import KernelField, kernel_field
 from device.motion.frame_motion import FrameMotion, frame_motion
 from device.notices import Notice
-from device.restore.filter_stage import filter_photo
+from device.restore.filter_stage import filter_photo, grid_for
 from device.restore.guard import blur_extent_px
 from device.restore.guard_stage import guard_photo
 from device.restore.network import ModelBundle
@@ -91,9 +91,10 @@ def _restore(
     photo = WorkingPhoto(pixels, bundle.tone, reduction_for(blur_extent_px(field)))
     report.working_scale = 1.0 / photo.factor
     working_field = field.scaled(report.working_scale)
+    grid = grid_for(blur_extent_px(working_field))
     with report.stage("filter"):
         change, expected_share = filter_photo(
-            photo, working_field, noise, threads=options.threads, show=show
+            photo, working_field, noise, grid, threads=options.threads, show=show
         )
     with report.stage("network"):
         change = _network(photo, change, working_field, noise, model, report, show)
@@ -101,7 +102,7 @@ def _restore(
         trust = None
         if options.guard:
             verdict = guard_photo(
-                photo, change, working_field, noise, expected_share,
+                photo, change, working_field, noise, expected_share, grid,
                 threads=options.threads, show=show,
             )  # fmt: skip
             trust, report.guard = verdict.trust, verdict.to_json()

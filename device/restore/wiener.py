@@ -23,9 +23,9 @@ from scipy import fft
 Image = NDArray[np.float32]
 Spectrum = NDArray[np.complex64]
 
-NOISE_WEIGHT = 0.7
+NOISE_WEIGHT = 1.0
 UNCERTAINTY_WEIGHT = 0.4
-MODEL_FLOOR = 0.005
+MODEL_FLOOR = 0.01
 _RINGS = 20
 _HIGH_PASS_SIGMA_PX = 1.5
 
@@ -46,33 +46,36 @@ class FrequencyPlane:
     ring : index of the ring of each frequency, rings evenly spaced in log |f|;
     ring_position : the same, not rounded.
     high_pass : the guard's band, 1 - a Gaussian of 1.5 px.
-    taper : (size, size) 1 inside, falling to 0 over `margin` pixels at the edges.
+    laplacian : the discrete Laplacian's transfer function, 1 at zero frequency.
+    wrap : (size,) phase of a step of one pixel backwards around the edge.
     """
 
     squared: Image
     ring: NDArray[np.intp]
     ring_position: Image
     high_pass: Image
-    taper: Image
+    laplacian: Image
+    wrap: Spectrum
 
 
 @lru_cache(maxsize=4)
-def frequency_plane(size: int, margin: int) -> FrequencyPlane:
-    """The frequencies of a tile of this size whose edges are tapered over `margin` pixels."""
+def frequency_plane(size: int) -> FrequencyPlane:
+    """The frequencies of a tile of this size."""
     down, across = fft.fftfreq(size)[:, None], fft.rfftfreq(size)[None]
     squared = down**2 + across**2
     log_frequency = np.log(np.maximum(np.sqrt(squared), 1.0 / size))
     lowest, highest = np.log(1.0 / size), np.log(np.sqrt(0.5))
     position = (log_frequency - lowest) / (highest - lowest) * (_RINGS - 1)
     gaussian = np.exp(-2.0 * (np.pi * _HIGH_PASS_SIGMA_PX) ** 2 * squared)
-    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(margin) + 0.5) / margin)
-    edge = np.concatenate([rise, np.ones(size - 2 * margin), rise[::-1]])
+    laplacian = 2.0 * np.cos(2.0 * np.pi * down) + 2.0 * np.cos(2.0 * np.pi * across) - 4.0
+    laplacian[0, 0] = 1.0
     return FrequencyPlane(
         squared=squared.astype(np.float32),
         ring=np.rint(position).astype(np.intp).ravel(),
         ring_position=position.astype(np.float32),
         high_pass=(1.0 - gaussian).astype(np.float32),
-        taper=np.outer(edge, edge).astype(np.float32),
+        laplacian=laplacian.astype(np.float32),
+        wrap=np.exp(2j * np.pi * np.arange(size) / size).astype(np.complex64),
     )
 
 
@@ -85,24 +88,36 @@ def filter_tile(
     sigma_px : uncertainty of the path.
     """
     size = tile.shape[1]
-    spectrum = fft.rfft2(_tapered(tile, H, plane))
+    smooth = _smooth_part(tile, plane)
+    spectrum = fft.rfft2(tile) - smooth
     H2 = np.square(H.real) + np.square(H.imag)
     power = (np.square(spectrum.real) + np.square(spectrum.imag)).mean(axis=0) / np.float32(size**2)
-    scene = _scene_power(power, H2, noise_variance, plane)
+    damping = (
+        NOISE_WEIGHT * np.float32(noise_variance) / _scene_power(power, H2, noise_variance, plane)
+    )
     uncertain = np.minimum((2.0 * np.pi * sigma_px) ** 2 * plane.squared, 1.0)
-    damping = NOISE_WEIGHT * np.float32(noise_variance) / scene
     damping += UNCERTAINTY_WEIGHT * uncertain + np.float32(MODEL_FLOOR)
     denominator = H2 + damping
-    sharp = fft.irfft2(spectrum * (np.conj(H) / denominator), s=(size, size))
+    spectrum *= np.conj(H) / denominator
+    spectrum += smooth
+    sharp = fft.irfft2(spectrum, s=(size, size))
     return FilteredTile(sharp, _expected_share(damping / denominator, plane))
 
 
-def _tapered(tile: Image, H: Spectrum, plane: FrequencyPlane) -> Image:
-    """Fade the tile's edges into its own cyclic blur, so that they fit where they wrap around."""
+def _smooth_part(tile: Image, plane: FrequencyPlane) -> Spectrum:
+    """Spectrum of the smooth part of a tile, the one that carries the jump across its edges.
+
+    Periodic plus smooth decomposition (Moisan 2011): the smooth part solves Poisson's equation for
+    the steps between opposite edges. What remains wraps around without a seam and can be filtered
+    cyclically; the smooth part has nothing to deblur.
+    """
     size = tile.shape[1]
-    cyclic = fft.irfft2(fft.rfft2(tile) * H, s=(size, size))
-    faded: Image = cyclic + (tile - cyclic) * plane.taper
-    return faded
+    step_down, step_across = tile[:, -1] - tile[:, 0], tile[:, :, -1] - tile[:, :, 0]
+    rows = fft.rfft(step_down)[:, None, :] * (1.0 - plane.wrap)[:, None]
+    columns = fft.fft(step_across)[:, :, None] * (1.0 - plane.wrap[: size // 2 + 1])
+    smooth: Spectrum = (rows + columns) / plane.laplacian
+    smooth[:, 0, 0] = 0.0
+    return smooth
 
 
 def _scene_power(power: Image, H2: Image, noise_variance: float, plane: FrequencyPlane) -> Image:
