@@ -1,1 +1,1 @@
-"""The WT901 driver: bytes to timed samples, over a serial line or I2C, and an emulator of the sensor."""
+"""The WT901 driver: bytes to timed samples, over a serial line or I2C; and an emulated WT901."""

@@ -22,7 +22,7 @@ def reader_cpu_share(duration_s: float = 5.0) -> float:
     The emulator runs in a process of its own, so its work is not counted. Raises LinkError when
     no samples come.
     """
-    with _emulator_process() as port, ImuReader(lambda: SerialLink(port, 115200)) as reader:
+    with emulator_process() as port, ImuReader(lambda: SerialLink(port, 115200)) as reader:
         if not reader.wait_for_samples(WARM_UP_SAMPLES, WARM_UP_S):
             raise LinkError(f"{port}: the emulated sensor sent nothing")
         cpu_s, wall_s = time.process_time(), time.monotonic()
@@ -31,7 +31,7 @@ def reader_cpu_share(duration_s: float = 5.0) -> float:
 
 
 @contextmanager
-def _emulator_process() -> Iterator[str]:
+def emulator_process() -> Iterator[str]:
     """Port of an emulator that lives in another process."""
     command = [sys.executable, "-m", "firmware_bridge.emulator"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
