@@ -44,7 +44,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
+    parser.add_argument(
+        "bundles", nargs="+", type=Path, metavar="BUNDLE", help="a folder NAME.capture"
+    )
     parser.add_argument(
         "-o",
         "--output",

@@ -38,8 +38,11 @@ def draw_field(
     factor = magnification or overlay_magnification(field, scale)
     canvas: NDArray[np.uint8] = np.ascontiguousarray(photo_rgb * np.float32(0.72), np.uint8)
     thickness = max(1, round(width / 700))
-    for row in _spread(field.node_v, scale, height):
-        for column in _spread(field.node_u, scale, width):
+    # Long paths are drawn further apart, or they would run into one another.
+    spacing_px = max(_NODE_SPACING_PX, 1.2 * factor * scale * _long_path_px(field))
+    columns = _spread(field.node_u, scale, width, spacing_px)
+    for row in _spread(field.node_v, scale, height, spacing_px):
+        for column in columns:
             centre = scale * np.array([field.node_u[column], field.node_v[row]], np.float64)
             if field.valid[row, column]:
                 path = centre + factor * scale * field.paths_px[row, column]
@@ -56,8 +59,7 @@ def overlay_magnification(field: KernelField, scale: float = 1.0) -> float:
 
     scale : pixels of the drawn picture per pixel of the frame.
     """
-    lengths = field.length_px[field.valid]
-    longest_px = float(np.quantile(lengths, 0.95)) * scale if lengths.size else 0.0
+    longest_px = scale * _long_path_px(field)
     if longest_px <= 0.0:
         return 1.0
     wanted = _LONGEST_DRAWN_PX / longest_px
@@ -107,12 +109,20 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     write_atomic(path, encoded.tobytes())
 
 
-def _spread(nodes: NDArray[np.floating], scale: float, size_px: int) -> list[int]:
+def _long_path_px(field: KernelField) -> float:
+    """A length that few paths exceed, in frame pixels; 0 when none is valid."""
+    lengths = field.length_px[field.valid]
+    return float(np.quantile(lengths, 0.95)) if lengths.size else 0.0
+
+
+def _spread(
+    nodes: NDArray[np.floating], scale: float, size_px: int, spacing_px: float
+) -> list[int]:
     """Indices of the nodes to draw along one axis: inside the picture and not too dense."""
     chosen: list[int] = []
     last = -math.inf
     for index, place in enumerate(np.asarray(nodes, np.float64) * scale):
-        if 0 <= place < size_px and place - last >= _NODE_SPACING_PX:
+        if 0 <= place < size_px and place - last >= spacing_px:
             chosen.append(index)
             last = float(place)
     return chosen
