@@ -25,8 +25,8 @@ DEFAULT_ADDRESS = 0x50
 BLOCK_BYTES = 28
 TORN_ATTEMPTS = 4
 POLL_S = 0.0005
-EARLY_S = 0.0015  # start to poll this long before a sample is due
-_LONGEST_STEP_MS = 20  # of a sensor at 50 Hz or more; slower ones are polled all the time
+EARLY_S = 0.0003  # look this much earlier each time, so that some looks come just in time
+SHORTEST_STEP_S = 0.005  # 200 Hz; a slower sensor is looked at in vain now and then
 _EPOCH = datetime(2000, 1, 1)
 
 
@@ -82,11 +82,11 @@ class I2cLink:
         self._name = f"{name} address 0x{address:02X}"
         self._pending = b""
         self._half_command = b""
-        self._chip_ms: int | None = None
-        self._step_ms = 0
-        self._seen_s = 0.0
         self.torn_reads = 0
-        self._read_words(Register.MS, 1)  # a missing sensor shows now
+        # The first milliseconds are only compared with: how old they are is not known, and a chip
+        # that is just starting shows zeros. A missing sensor shows here, too.
+        self._chip_ms = self._read_words(Register.MS, 1)[0]
+        self._seen_s = monotonic()
 
     @property
     def name(self) -> str:
@@ -101,7 +101,8 @@ class I2cLink:
             now_s = self._monotonic()
             if self._pending or now_s >= end_s:
                 break
-            self._sleep(min(max(self._due_s() - now_s, POLL_S), end_s - now_s))
+            due_s = self._seen_s + SHORTEST_STEP_S - EARLY_S
+            self._sleep(min(max(due_s - now_s, POLL_S), end_s - now_s))
         data, self._pending = self._pending[:max_bytes], self._pending[max_bytes:]
         return data
 
@@ -123,29 +124,21 @@ class I2cLink:
         """Close the bus."""
         self._bus.close()
 
-    def _due_s(self) -> float:
-        """When it is worth looking for the next sample."""
-        if not 0 < self._step_ms <= _LONGEST_STEP_MS:
-            return 0.0
-        return self._seen_s + self._step_ms / 1000.0 - EARLY_S
-
     def _poll(self) -> bytes:
         """The packets of a new sample, or nothing."""
         for _ in range(TORN_ATTEMPTS):
+            looked_s = self._monotonic()
             words = self._read_words(Register.MS, BLOCK_BYTES // 2)
-            if words[0] == self._last_ms():
+            if words[0] == self._chip_ms % 1000:
                 return b""
             if self._read_words(Register.MS, 1)[0] == words[0]:
-                return self._packets(words)
+                return self._packets(words, looked_s)
             self.torn_reads += 1
         return b""
 
-    def _last_ms(self) -> int | None:
-        return None if self._chip_ms is None else self._chip_ms % 1000
-
-    def _packets(self, words: list[int]) -> bytes:
+    def _packets(self, words: list[int], looked_s: float) -> bytes:
         ms, acc, gyro, temperature = words[0], words[1:4], words[4:7], words[13]
-        clock = _EPOCH + timedelta(milliseconds=self._unwrapped_ms(ms))
+        clock = _EPOCH + timedelta(milliseconds=self._unwrapped_ms(ms, looked_s))
         date = (clock.year - 2000, clock.month, clock.day, clock.hour, clock.minute, clock.second)
         ax, ay, az, t = (_signed(word) for word in (*acc, temperature))
         gx, gy, gz = (_signed(word) for word in gyro)
@@ -155,18 +148,13 @@ class I2cLink:
             + GyroPacket(gx, gy, gz, 0).to_bytes()
         )
 
-    def _unwrapped_ms(self, ms: int) -> int:
+    def _unwrapped_ms(self, ms: int, looked_s: float) -> int:
         """Chip time that goes on where its milliseconds wrap."""
-        now_s = self._monotonic()
-        if self._chip_ms is None:
-            self._chip_ms = ms
-        else:
-            step_ms = (ms - self._chip_ms) % 1000
-            passed_ms = (now_s - self._seen_s) * 1000.0
-            step_ms += 1000 * max(round((passed_ms - step_ms) / 1000.0), 0)
-            self._chip_ms += step_ms
-            self._step_ms = step_ms
-        self._seen_s = now_s
+        step_ms = (ms - self._chip_ms) % 1000
+        passed_ms = (looked_s - self._seen_s) * 1000.0
+        step_ms += 1000 * max(round((passed_ms - step_ms) / 1000.0), 0)
+        self._chip_ms += step_ms
+        self._seen_s = looked_s
         return self._chip_ms
 
     def _read_words(self, register: int, count: int) -> list[int]:

@@ -24,14 +24,19 @@ _LONGEST_BLOCK = 32  # of an SMBus transfer
 class FakeSmBus:
     """Stands in for smbus2.SMBus(bus).
 
-    monotonic_ns : the host's clock, also that of the motion. Thread-safe.
+    monotonic_ns : the host's clock, also that of the motion. sleep : waits on it, in seconds,
+        while the bus is at work. Thread-safe.
     """
 
     def __init__(
-        self, emulator: Wt901Emulator, *, monotonic_ns: Callable[[], int] = time.monotonic_ns
+        self,
+        emulator: Wt901Emulator,
+        *,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._sensor = emulator.sensor
-        self._monotonic_ns = monotonic_ns
+        self._monotonic_ns, self._sleep = monotonic_ns, sleep
         self._lock = threading.Lock()
         self._open = True
         self._bus_free_ns = 0
@@ -50,6 +55,7 @@ class FakeSmBus:
                 self._sensor.samples_until(self._bus_free_ns)
                 data += self._sensor.register(register + offset).to_bytes(2, "little")
                 self._bus_free_ns += 2 * _BYTE_NS
+            self._finish()
             return list(data[:length])
 
     def write_i2c_block_data(
@@ -61,6 +67,7 @@ class FakeSmBus:
             self._begin(i2c_addr, 4)
             self._sensor.samples_until(self._bus_free_ns)
             self._sensor.command(Command(register, low | high << 8), self._bus_free_ns)
+            self._finish()
 
     def close(self) -> None:
         """Let go of the bus. Twice is fine."""
@@ -73,3 +80,9 @@ class FakeSmBus:
         if i2c_addr != self._sensor.register(Register.IICADDR):
             raise OSError(errno.EREMOTEIO, os.strerror(errno.EREMOTEIO))
         self._bus_free_ns = max(self._monotonic_ns(), self._bus_free_ns) + byte_count * _BYTE_NS
+
+    def _finish(self) -> None:
+        """Return to the host when the bus has done its work."""
+        left_ns = self._bus_free_ns - self._monotonic_ns()
+        if left_ns > 0:
+            self._sleep(left_ns / 1e9)

@@ -136,7 +136,7 @@ class Bench:
 
     def __init__(self, emulator: Wt901Emulator) -> None:
         self.now_ns = 0
-        self.bus = FakeSmBus(emulator, monotonic_ns=lambda: self.now_ns)
+        self.bus = FakeSmBus(emulator, monotonic_ns=lambda: self.now_ns, sleep=self.pass_time)
         self.pass_time(0.2)
         self.link: Link = I2cLink(
             self.bus, monotonic=lambda: self.now_ns / 1e9, sleep=self.pass_time
@@ -202,6 +202,18 @@ def test_i2c_reads_torn_by_a_new_sample_are_read_again(bench: Bench) -> None:
         bench.pass_time(0.00713)
         assert_true_samples(packets)
     assert link.torn_reads > 0
+
+
+def test_i2c_finds_every_sample_again_after_it_came_late(bench: Bench) -> None:
+    parser = Parser()
+    for late_s in (0.0, 0.011, 0.0, 0.016, 0.0):
+        bench.pass_time(late_s)
+        parser.feed(bench.link.read(4096, 0.1))
+    times = []
+    while len(times) < 50:
+        packets = parser.feed(bench.link.read(4096, 0.1))
+        times += [p.chip_ms for p in packets if isinstance(p, TimePacket)]
+    assert {later - earlier for earlier, later in pairwise(times)} == {5}
 
 
 def test_i2c_time_goes_on_over_a_long_pause(bench: Bench) -> None:
