@@ -170,7 +170,8 @@ def _follow_the_rows(
     """
     if timing.line_time_ns == 0:
         return paths
-    landing_v = node_v[:, None, None] + paths[..., 1]
+    # Points outside the lens model fall nowhere; they stay NaN and are marked invalid.
+    landing_v = node_v[:, None, None] + np.nan_to_num(paths[..., 1])
     late = (np.asarray(timing.row_mid_ns(landing_v), np.float64) - mid_ns[:, None, None])[..., None]
     velocity = np.gradient(paths, timing.exposure_ns / (POSES - 1), axis=2)
     return paths + velocity * late
