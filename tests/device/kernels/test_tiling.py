@@ -1,0 +1,179 @@
+"""Tiles over a picture: every pixel once, weights that sum to one, whatever the sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from device.kernels.tiling import TileGrid, mirrored, process_tiles
+from device.restore.filter_stage import LONG_GRID, SHORT_GRID
+
+Image = NDArray[np.float32]
+
+GRIDS = [
+    TileGrid(),
+    SHORT_GRID,
+    LONG_GRID,
+    TileGrid(32, 4, 8),
+    TileGrid(24, 0, 12),
+    TileGrid(16, 2, 0),
+]
+    TileGrid(),
+    SHORT_GRID,
+    LONG_GRID,
+    TileGrid(32, 4, 8),
+    TileGrid(24, 0, 12),
+    TileGrid(16, 2, 0),
+]
+SIZES = [(1, 1), (5, 7), (31, 33), (96, 95), (97, 127), (130, 301)]
+
+
+def picture(width: int, height: int, channels: int = 2) -> Image:
+    rng = np.random.default_rng(width * 1000 + height)
+    return rng.uniform(0.0, 1.0, (channels, height, width)).astype(np.float32)
+
+
+def put_together(source: Image, grid: TileGrid, function: object = None, threads: int = 1) -> Image:
+    """Process a picture and lay its strips below one another, checking that they do."""
+    strips = []
+    next_row = 0
+    identity = lambda tile, u, v: tile  # noqa: E731
+    for first, strip in process_tiles(
+        lambda a, b: source[:, a:b],
+        source.shape[2],
+        source.shape[1],
+        function or identity,  # type: ignore[arg-type]
+        grid,
+        threads=threads,
+    ):
+        assert first == next_row
+        next_row += strip.shape[1]
+        strips.append(strip.copy())
+    return np.concatenate(strips, axis=1)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_tiles_left_as_they_are_give_the_picture(grid: TileGrid, size: tuple[int, int]) -> None:
+    source = picture(*size)
+    result = put_together(source, grid)
+    assert result.shape == source.shape
+    assert np.abs(result - source).max() < 1e-6
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_neighbouring_windows_sum_to_one(grid: TileGrid) -> None:
+    total = np.zeros(grid.step * 5 + grid.size)
+    for tile in range(6):
+        total[tile * grid.step : tile * grid.step + grid.size] += grid.window()
+    covered = total[grid.lead : 5 * grid.step + grid.size - grid.lead]
+    assert covered == pytest.approx(np.ones(len(covered)), abs=1e-6)
+    assert not grid.window()[: grid.margin].any()
+    assert not grid.window()[grid.size - grid.margin :].any()
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("length", [1, 2, 31, 32, 33, 95, 96, 97, 128, 1000])
+def test_as_many_tiles_as_needed_and_no_more(grid: TileGrid, length: int) -> None:
+    """The last tile's full weight reaches the last pixel; one tile fewer would not."""
+    full_until = grid.count(length) * grid.step - grid.overlap
+    assert full_until >= length
+    assert full_until - grid.step < length
+
+
+def test_what_a_tile_does_at_its_margins_is_thrown_away() -> None:
+    grid = TileGrid(64, 12, 8)
+
+    def spoil_the_margins(tile: Image, u: float, v: float) -> Image:
+        spoiled = np.full_like(tile, 1e3)
+        inner = slice(grid.margin, grid.size - grid.margin)
+        spoiled[:, inner, inner] = tile[:, inner, inner]
+        return spoiled
+
+    source = picture(101, 77)
+    assert np.abs(put_together(source, grid, spoil_the_margins) - source).max() < 1e-6
+
+
+@pytest.mark.parametrize("size", [(101, 77), (20, 300)], ids=str)
+def test_a_tiles_centre_is_where_its_pixels_are(size: tuple[int, int]) -> None:
+    """Ramps of coordinates: the middle of a tile inside the picture shows its own centre."""
+    grid, (width, height) = TileGrid(48, 6, 12), size
+    v, u = np.mgrid[:height, :width].astype(np.float32)
+    seen = []
+
+    def note(tile: Image, centre_u: float, centre_v: float) -> Image:
+        middle = slice(grid.size // 2 - 1, grid.size // 2 + 1)
+        seen.append((centre_u, centre_v, *tile[:, middle, middle].mean(axis=(1, 2))))
+        return tile
+
+    put_together(np.stack([u, v]), grid, note)
+    assert len(seen) == grid.count(width) * grid.count(height)
+    for centre_u, centre_v, shown_u, shown_v in seen:
+        assert 0 <= centre_u <= width - 1
+        assert 0 <= centre_v <= height - 1
+        # A centre at the picture's edge stands for a tile whose middle lies beyond.
+        if centre_u < width - 1:
+            assert shown_u == pytest.approx(centre_u, abs=1e-3)
+        if centre_v < height - 1:
+            assert shown_v == pytest.approx(centre_v, abs=1e-3)
+
+
+def test_beyond_the_edges_the_picture_is_mirrored() -> None:
+    """The first tile of a small picture, whole, against NumPy's reflection."""
+    grid, source = TileGrid(48, 6, 12), picture(30, 26)
+    tiles: list[Image] = []
+
+    def keep(tile: Image, u: float, v: float) -> Image:
+        tiles.append(tile.copy())
+        return tile
+
+    put_together(source, grid, keep)
+    after = 48 - grid.lead
+    expected = np.pad(source, ((0, 0), (grid.lead, after), (grid.lead, after)), mode="reflect")
+    assert np.array_equal(tiles[0], expected[:, :48, :48])
+
+
+def test_mirroring_is_opencvs() -> None:
+    assert mirrored(np.arange(-5, 9), 4).tolist() == [1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert mirrored(np.arange(-3, 4), 1).tolist() == [0] * 7
+    assert mirrored(np.arange(-3, 4), 2).tolist() == [1, 0, 1, 0, 1, 0, 1]
+
+
+def test_threads_change_nothing() -> None:
+    def blur(tile: Image, u: float, v: float) -> Image:
+        return np.asarray(tile + np.roll(tile, 1, axis=2) * u + v, np.float32)
+
+    source, grid = picture(301, 130), TileGrid(48, 6, 12)
+    alone = put_together(source, grid, blur)
+    assert np.array_equal(put_together(source, grid, blur, threads=3), alone)
+
+
+def test_a_tile_function_may_change_the_number_of_channels() -> None:
+    source = picture(70, 60, channels=3)
+    result = put_together(source, TileGrid(32, 4, 8), lambda tile, u, v: tile[:1] * 2)
+    assert result.shape == (1, 60, 70)
+    assert np.abs(result - 2 * source[:1]).max() < 1e-6
+
+
+def test_only_the_rows_of_one_strip_are_read_at_a_time() -> None:
+    """And all are inside the picture: whoever reads the file need not know of mirrors."""
+    source, grid = picture(40, 500), TileGrid(48, 6, 12)
+    asked: list[tuple[int, int]] = []
+
+    def read(first: int, last: int) -> Image:
+        asked.append((first, last))
+        return source[:, first:last]
+
+    for _ in process_tiles(read, 40, 500, lambda tile, u, v: tile, grid):
+        pass
+    assert all(0 <= first < last <= 500 for first, last in asked)
+    assert max(last - first for first, last in asked) <= grid.size
+
+
+def test_an_error_in_a_tile_reaches_the_caller() -> None:
+    def fail(tile: Image, u: float, v: float) -> Image:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        put_together(picture(40, 40), TileGrid(32, 4, 8), fail, threads=2)
