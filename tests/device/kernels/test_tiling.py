@@ -19,13 +19,6 @@ GRIDS = [
     TileGrid(24, 0, 12),
     TileGrid(16, 2, 0),
 ]
-    TileGrid(),
-    SHORT_GRID,
-    LONG_GRID,
-    TileGrid(32, 4, 8),
-    TileGrid(24, 0, 12),
-    TileGrid(16, 2, 0),
-]
 SIZES = [(1, 1), (5, 7), (31, 33), (96, 95), (97, 127), (130, 301)]
 
 
