@@ -12,6 +12,8 @@ _CODE_VARIANCE = 0.5
 """Rounding (1/12 of a code squared) and JPEG at quality 95, whose error is about 0.6 codes."""
 _MAD_TO_SIGMA = 1.4826
 _LEVELS = 12
+UNMEASURED = NoiseModel(shot=2e-4, read=0.01)
+"""Of a middling sensor: what is assumed of a picture too small to hold one block of 16 px."""
 
 
 def noise_variance(
@@ -35,6 +37,8 @@ def estimate_noise(linear: NDArray[np.float32]) -> NoiseModel:
     blocks = _blocks(detail[:rows, :columns])
     level = _blocks(linear[:rows, :columns]).mean(axis=1)
     variance = (_MAD_TO_SIGMA * np.median(np.abs(blocks), axis=1) / 2.0) ** 2
+    if not len(variance):
+        return UNMEASURED
     lit = (level > 0.003) & (level < 0.8)
     if lit.sum() < 4 * _LEVELS:
         return NoiseModel(shot=2e-4, read=float(np.sqrt(np.median(variance))))
