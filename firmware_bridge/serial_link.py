@@ -9,6 +9,7 @@ refuse, which is fine: the clock map only needs some samples to arrive early.
 
 For the same reason a read rests for REST_S after the one before: being woken costs far more than
 reading, and an adapter would wake the reader for every USB frame, three or four times a cycle.
+The rest is shorter than FTDI's 16 ms, so that such a batch is still met when it arrives.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from firmware_bridge.parser import Parser
 from firmware_bridge.registers import Register
 
 _SYSTEM_ERRORS = (OSError, termios.error)  # pyserial's SerialException is an OSError
-REST_S = 0.008  # no multiple of 5 ms, so that reads slide along the cycles
+REST_S = 0.012  # no multiple of 5 ms, so that reads slide along the cycles
 BITS_PER_BYTE = 10  # 8N1: a start bit, eight data bits, a stop bit
 LIKELY_BAUDS = (115200, 9600, 230400, 921600, 460800, 57600, 38400, 19200)
 """In the order worth trying: provisioned or boxed, as sold, provisioned for more."""
