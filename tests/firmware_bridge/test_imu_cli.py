@@ -23,7 +23,7 @@ from firmware_bridge.gcsv import read_gcsv
 from firmware_bridge.openers import I2cOpener, SerialOpener
 from firmware_bridge.provision import ProvisionPlan
 from firmware_bridge.reader import ImuReader
-from firmware_bridge.reader_cost import emulator_process
+from firmware_bridge.reader_cost import emulator_process, reader_cpu_share
 from firmware_bridge.reader_stats import ReaderStats
 from firmware_bridge.recording import Recorder, wait_for_sensor
 from firmware_bridge.samples import ImuSamples
@@ -256,3 +256,7 @@ def test_the_line_of_numbers_without_samples() -> None:
 def test_the_emulator_runs_as_a_program() -> None:
     with emulator_process() as port, ImuReader(SerialOpener(port)) as reader:
         assert reader.wait_for_samples(20, 20.0)
+
+
+def test_the_cost_of_reading_can_be_measured() -> None:
+    assert 0.0 < reader_cpu_share(0.3) < 1.0  # what it is, the benchmark says

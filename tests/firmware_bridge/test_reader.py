@@ -117,7 +117,8 @@ def test_a_restart_of_the_sensor_keeps_the_samples_before_it() -> None:
     samples = stream.samples()
     assert stream.clock.segment == 1
     before, after = samples.between(0, 55_100_000_000), samples.between(55_100_000_001, 2**62)
-    assert (len(before), len(after)) == (pytest.approx(1000, abs=3), pytest.approx(1000, abs=3))
+    assert len(before) == pytest.approx(1000, abs=3)
+    assert len(after) == pytest.approx(1000, abs=3)
     assert np.abs(time_errors_s(before.t_ns, 50.0, 35.0)).max() < WANTED_RESIDUAL_S
     assert np.abs(time_errors_s(after.t_ns, 55.5, 35.0)).max() < WANTED_RESIDUAL_S
 
