@@ -97,6 +97,8 @@ def filter_tile(
     )
     uncertain = np.minimum((2.0 * np.pi * sigma_px) ** 2 * plane.squared, 1.0)
     damping += UNCERTAINTY_WEIGHT * uncertain + np.float32(MODEL_FLOOR)
+    # Blur moves light and takes none: without this the floor would darken the picture.
+    damping[0, 0] = 0.0
     denominator = H2 + damping
     spectrum *= np.conj(H) / denominator
     spectrum += smooth
