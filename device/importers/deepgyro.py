@@ -41,6 +41,7 @@ from device.capture.camera import Frame
 from device.capture.timing import FrameTiming
 from device.errors import InputError
 from device.importers.source import (
+    ANDROID_GYRO_BIAS_RAD_S,
     ANDROID_REAR_R_CI,
     android_rear_T_cam_imu,
     finite_numbers,
@@ -176,6 +177,7 @@ def _calibration(
         distortion_model="none",
         distortion_coeffs=(),
         T_cam_imu=android_rear_T_cam_imu(),
+        gyro_bias_rad_s=ANDROID_GYRO_BIAS_RAD_S,
         timeshift_s=(int(samples.t_ns[0]) - first_image_ns) * 1e-9 - offset_s,
     )
 

@@ -38,6 +38,7 @@ from device.capture.camera import Frame
 from device.capture.timing import FrameTiming
 from device.errors import InputError
 from device.importers.source import (
+    ANDROID_GYRO_BIAS_RAD_S,
     android_rear_T_cam_imu,
     finite_numbers,
     numbered_lines,
@@ -152,5 +153,6 @@ def _calibration(width: int, height: int, focal_mm: float) -> CameraCalibration:
         distortion_model="none",
         distortion_coeffs=(),
         T_cam_imu=android_rear_T_cam_imu(),
+        gyro_bias_rad_s=ANDROID_GYRO_BIAS_RAD_S,
         timeshift_s=TIMESHIFT_S,
     )

@@ -20,6 +20,10 @@ from firmware_bridge.samples import ImuSamples
 ANDROID_REAR_R_CI = np.array([[0.0, -1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 
 
+ANDROID_GYRO_BIAS_RAD_S = (0.0, 0.0, 0.0)
+"""Android's gyroscope (TYPE_GYROSCOPE) comes with its bias already taken off."""
+
+
 def android_rear_T_cam_imu() -> NDArray[np.float64]:  # noqa: N802 - the matrix is called so
     """T_cam_imu (4, 4) of an Android phone's rear camera; the lever arm is not known: 0."""
     matrix = np.eye(4)

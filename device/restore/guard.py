@@ -44,9 +44,10 @@ class GuardSettings:
 
     floor: float = 1.3
     """Left-over power of a correct restoration: noise, JPEG, the filter's own damping."""
+    calm_share: float = 0.2
     sharp_power: float = 2.2
-    sharp_share: float = 0.6
-    blurred_share: float = 0.45
+    sharp_share: float = 0.5
+    blurred_share: float = 0.35
     power_smoothing_px: float = 10.0
     share_smoothing_px: float = 14.0
     near_px: float = 24.0
@@ -110,9 +111,13 @@ def _votes(
 ) -> tuple[Image, Image]:
     """How strongly each cell says "sharp in the photograph" and "blurred as measured"."""
     e = _smooth(leftover, settings.power_smoothing_px)
-    b = _smooth(present, settings.power_smoothing_px)
-    fine = _smooth(present, settings.share_smoothing_px) - settings.floor
-    left = _smooth(leftover, settings.share_smoothing_px) - settings.floor
+    # JPEG and the camera's own processing leave more over than the sensor's noise, everywhere: the
+    # calm places of the picture tell how much.
+    unit = max(1.0, float(np.quantile(e, settings.calm_share)))
+    e = e / unit
+    b = _smooth(present, settings.power_smoothing_px) / unit
+    fine = _smooth(present, settings.share_smoothing_px) / unit - settings.floor
+    left = _smooth(leftover, settings.share_smoothing_px) / unit - settings.floor
     share = left / np.maximum(fine, 0.5)
     blurred_leaves = 0.8 * np.minimum((2.0 * np.pi * BAND_FREQUENCY * sigma_px) ** 2, 1.0)
     # Where the path is so uncertain that both would leave as much, the test is silent.

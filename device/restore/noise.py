@@ -13,7 +13,7 @@ _CODE_VARIANCE = 0.5
 _MAD_TO_SIGMA = 1.4826
 _LEVELS = 12
 UNMEASURED = NoiseModel(shot=2e-4, read=0.01)
-"""Of a middling sensor: what is assumed of a picture too small to hold one block of 16 px."""
+"""Of a middling sensor: what is assumed of a picture too small to hold one block of 32 px."""
 
 
 def noise_variance(
@@ -31,12 +31,17 @@ def estimate_noise(linear: NDArray[np.float32]) -> NoiseModel:
     Second differences along the diagonal cancel smooth shading; their median absolute value in
     bins of brightness is little moved by the few pixels with structure (Immerkaer 1996 with
     the median of Donoho and Johnstone 1994). The calmest third of the bins' blocks is used.
+    Pixels are averaged in fours first: JPEG and a camera's own denoising remove the finest grain
+    and leave the coarser (a phone's photograph shows 2.5 times more of it so).
     """
+    rows, columns = (side // 2 * 2 for side in linear.shape)
+    quarters = linear[:rows, :columns].reshape(rows // 2, 2, columns // 2, 2)
+    linear = quarters.mean(axis=(1, 3))
     detail = linear[:-1, :-1] - linear[1:, :-1] - linear[:-1, 1:] + linear[1:, 1:]
     rows, columns = (side // 16 * 16 for side in detail.shape)
     blocks = _blocks(detail[:rows, :columns])
     level = _blocks(linear[:rows, :columns]).mean(axis=1)
-    variance = (_MAD_TO_SIGMA * np.median(np.abs(blocks), axis=1) / 2.0) ** 2
+    variance = 4.0 * (_MAD_TO_SIGMA * np.median(np.abs(blocks), axis=1) / 2.0) ** 2
     if not len(variance):
         return UNMEASURED
     lit = (level > 0.003) & (level < 0.8)

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from device.bundle import Bundle
 from device.capture.camera import NoiseModel, Tone
 from device.errors import InputError
-from device.kernels.field import KernelField, kernel_field
+from device.kernels.field import KernelField, SyncError, kernel_field
 from device.motion.frame_motion import FrameMotion, frame_motion
 from device.notices import Notice
 from device.restore.filter_stage import filter_photo, grid_for
@@ -144,6 +144,7 @@ def _measured_field(bundle: Bundle, report: RestoreReport) -> KernelField:
         bundle.timing,
         depth_m=bundle.depth_m,
         gaps_ns=motion.gaps_ns,
+        sync=SyncError(rate_rad_s=motion.bias.sigma_rad_s),
     )
 
 
