@@ -11,6 +11,7 @@ import numpy as np
 
 from device.calibration import CameraCalibration
 from device.capture.timing import FrameTiming
+from device.coverage import imu_coverage
 from device.errors import InputError
 from device.motion.bias import GyroBias, estimate_bias
 from device.motion.gravity import integrate_specific_force
@@ -59,7 +60,7 @@ def frame_motion(
     """
     shift_ns = round(calibration.timeshift_s * 1e9)
     start_ns, end_ns = timing.start_ns + shift_ns, timing.end_ns + shift_ns
-    _require_coverage(samples, start_ns, end_ns, source)
+    _require_coverage(samples, timing, calibration.timeshift_s, source)
     if bias is None:
         bias = estimate_bias(samples, _calibrated_bias(calibration))
     span_ns = TRANSLATION_SPAN_NS if depth_m is not None and samples.has_acc else MARGIN_NS
@@ -76,18 +77,14 @@ def frame_motion(
     )
 
 
-def _require_coverage(samples: ImuSamples, start_ns: int, end_ns: int, source: object) -> None:
-    if len(samples) < 2:
-        raise InputError(source, "samples", len(samples), "at least 2 around the exposure")
-    first_ns, last_ns = int(samples.t_ns[0]), int(samples.t_ns[-1])
-    if first_ns > start_ns or last_ns < end_ns:
-        raise InputError(
-            source,
-            "t",
-            f"samples from {(first_ns - start_ns) * 1e-9:+.4f} s of the exposure's start "
-            f"to {(last_ns - end_ns) * 1e-9:+.4f} s of its end",
-            "a log that covers the whole exposure",
-        )
+def _require_coverage(
+    samples: ImuSamples, timing: FrameTiming, timeshift_s: float, source: object
+) -> None:
+    if len(samples) == 1:
+        raise InputError(source, "samples", 1, "at least 2 around the exposure")
+    coverage = imu_coverage(samples, timing, timeshift_s)
+    if not coverage.covers:
+        raise InputError(source, "t", coverage.found(), "a log that covers the whole exposure")
 
 
 def _with_neighbours(samples: ImuSamples, start_ns: int, end_ns: int) -> ImuSamples:
@@ -150,7 +147,9 @@ def _notices(
             Notice("bias-unknown", "no still moment before the shot and no calibrated bias")
         )
     if depth_m is not None and not samples.has_acc:
-        notices.append(Notice("no-accelerometer", "depth is known, but the log has no acceleration"))
+        notices.append(
+            Notice("no-accelerometer", "depth is known, but the log has no acceleration")
+        )
     return notices
 
 
