@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from device.capture.camera import NoiseModel
 from device.kernels.encode import PATHS_STRIDE_PX, paths_view
 from device.kernels.field import KernelField
-from device.kernels.tiling import process_tiles
+from device.kernels.tiling import TileGrid, process_tiles
 from device.restore.network import ModelBundle
 from device.restore.noise import noise_variance
 from device.restore.tone import decode, encode
@@ -35,20 +35,23 @@ def correct_photo(
         step = CHANGE_UNIT * np.moveaxis(change[first:last], 2, 0)
         return np.concatenate([linear, linear + step])
 
-    size = model.grid.size
+    grid, size = model.grid, model.grid.size
+    # A tile at the picture's end is told a centre held inside: its corner is looked up.
+    lefts, tops = _corners(grid, photo.width), _corners(grid, photo.height)
     averaging = np.float32(1.0 / photo.factor**2)
 
     def one(tile: Image, u: float, v: float) -> Image:
         blurred, filtered = tile[:3], tile[3:]
+        if not field.valid_at(np.array([[u, v]]))[0]:
+            return np.asarray(filtered - blurred, np.float32)
         coded = _srgb(filtered)
-        left, top = round(u - 0.5 * (size - 1)), round(v - 0.5 * (size - 1))
         level = blurred.mean(axis=0)
         cells = size // PATHS_STRIDE_PX
         by_cell = level.reshape(cells, PATHS_STRIDE_PX, cells, PATHS_STRIDE_PX).mean(axis=(1, 3))
         tensors = {
             "blurred": _srgb(blurred),
             "filtered": coded,
-            "paths": paths_view(field, left, top, size, size),
+            "paths": paths_view(field, lefts[u], tops[v], size, size),
             "noise": np.sqrt(averaging * noise_variance(by_cell, noise, photo.tone))[None],
         }
         corrected = np.clip(coded + model.residual(tensors), 0.0, 1.0)
@@ -56,12 +59,18 @@ def correct_photo(
 
     result = np.empty_like(change)
     # One tile at a time: the network's runtime has threads of its own.
-    strips = process_tiles(photo_and_filtered, photo.width, photo.height, one, model.grid)
+    strips = process_tiles(photo_and_filtered, photo.width, photo.height, one, grid)
     for first, strip in strips:
         last = first + strip.shape[1]
         result[first:last] = np.moveaxis(np.rint(strip / CHANGE_UNIT), 0, 2)
         show("network", last / photo.height)
     return result
+
+
+def _corners(grid: TileGrid, length: int) -> dict[float, int]:
+    """Where the tiles along a side begin, in pixels, by the centres that they are told."""
+    centres = grid.centres(length).tolist()
+    return {centre: i * grid.step - grid.lead for i, centre in enumerate(centres)}
 
 
 def _srgb(linear: Image) -> Image:
