@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from device.errors import ModelError
 from device.kernels.encode import PATHS_CHANNELS, PATHS_ENCODING, PATHS_STRIDE_PX
 from device.kernels.tiling import TileGrid
+from device.validation import first_problem
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -123,9 +124,7 @@ def _read_manifest(path: Path) -> Manifest:
     except OSError as error:
         raise ModelError(f"{path}: found {error.strerror}, expected a readable file") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _misfit(path, where, repr(first["input"])[:60], first["msg"]) from error
+        raise ModelError(str(first_problem(path, error))) from error
     except ValueError as error:
         raise _misfit(path, "JSON", str(error), "a JSON object") from error
     if (manifest.format, manifest.version) != (FORMAT, VERSION):
@@ -133,8 +132,10 @@ def _read_manifest(path: Path) -> Manifest:
         raise _misfit(path, "format", found, f"{FORMAT} {VERSION}")
     if manifest.field_encoding != PATHS_ENCODING:
         raise _misfit(path, "field_encoding", manifest.field_encoding, PATHS_ENCODING)
-    if manifest.tile.size <= 2 * (manifest.tile.halo + _BLEND_PX):
-        raise _misfit(path, "tile.halo", manifest.tile.halo, "less than half the tile's size")
+    widest_halo = manifest.tile.size // 2 - _BLEND_PX - 1
+    if manifest.tile.halo > widest_halo:
+        expected = f"at most {widest_halo} for tiles of {manifest.tile.size} px"
+        raise _misfit(path, "tile.halo", manifest.tile.halo, expected)
     return manifest
 
 
@@ -171,7 +172,14 @@ def _open_session(onnx_file: Path, threads: int) -> onnxruntime.InferenceSession
         return onnxruntime.InferenceSession(
             str(onnx_file), options, providers=["CPUExecutionProvider"]
         )
-    except (ort.Fail, ort.InvalidProtobuf, ort.InvalidGraph, ort.NotImplemented) as error:
+    except (
+        ort.Fail,
+        ort.InvalidArgument,
+        ort.InvalidGraph,
+        ort.InvalidProtobuf,
+        ort.NotImplemented,
+        ort.RuntimeException,
+    ) as error:
         reason = str(error).splitlines()[0]
         raise _misfit(onnx_file, "network", reason, "an ONNX file onnxruntime loads") from error
 
@@ -186,3 +194,6 @@ def _check_session(
     output = {node.name: list(node.shape) for node in session.get_outputs()}
     if output.get(manifest.output.name) != manifest.output.shape:
         raise _misfit(onnx_file, "outputs", output, {manifest.output.name: manifest.output.shape})
+    for node in (*session.get_inputs(), *session.get_outputs()):
+        if node.type != "tensor(float)":
+            raise _misfit(onnx_file, f"type of {node.name}", node.type, "tensor(float)")
