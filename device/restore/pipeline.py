@@ -19,7 +19,7 @@ from device.kernels.field import KernelField, SyncError, kernel_field
 from device.motion.frame_motion import FrameMotion, frame_motion
 from device.notices import Notice
 from device.restore.filter_stage import filter_photo, grid_for
-from device.restore.guard import blur_extent_px
+from device.restore.guard import CELL_PX, blur_extent_px
 from device.restore.guard_stage import guard_photo
 from device.restore.network import ModelBundle
 from device.restore.network_stage import correct_photo
@@ -214,7 +214,7 @@ def _blend(
     height, width = photo.pixels.shape[:2]
     result = np.empty(photo.pixels.shape, np.uint8)
     tone = _output_tone(photo.tone)
-    cell = 1 if trust is None else -(-photo.factor * photo.width // trust.shape[1])
+    cell = CELL_PX * photo.factor
     for first in range(0, height, _BLEND_ROWS):
         last = min(first + _BLEND_ROWS, height)
         step = enlarge_rows(change, photo.factor, first, last)[:, :width]
