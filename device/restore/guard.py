@@ -45,6 +45,8 @@ class GuardSettings:
     floor: float = 1.3
     """Left-over power of a correct restoration: noise, JPEG, the filter's own damping."""
     calm_share: float = 0.2
+    loudest_calm: float = 4.0
+    """Calm places of phones' photographs leave over up to 3 times the noise; more is detail."""
     sharp_power: float = 2.2
     sharp_share: float = 0.5
     blurred_share: float = 0.35
@@ -112,8 +114,9 @@ def _votes(
     """How strongly each cell says "sharp in the photograph" and "blurred as measured"."""
     e = _smooth(leftover, settings.power_smoothing_px)
     # JPEG and the camera's own processing leave more over than the sensor's noise, everywhere: the
-    # calm places of the picture tell how much.
-    unit = max(1.0, float(np.quantile(e, settings.calm_share)))
+    # calm places of the picture tell how much. A picture of gravel has none.
+    calm = float(np.quantile(e, settings.calm_share))
+    unit = min(max(1.0, calm), settings.loudest_calm)
     e = e / unit
     b = _smooth(present, settings.power_smoothing_px) / unit
     fine = _smooth(present, settings.share_smoothing_px) / unit - settings.floor
