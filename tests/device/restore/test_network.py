@@ -74,7 +74,7 @@ def difference_network() -> bytes:
 def probe_network() -> bytes:
     """Shows all four inputs in the picture: blurred - filtered + enlarged (first path, noise).
 
-    Red carries the paths' channel 6, green their channel 14, blue the noise, one value a cell of 8 px.
+    Red carries the paths' channel 6, green their channel 14, blue the noise, by cells of 8 px.
     """
     nodes = [
         helper.make_node("Gather", ["paths", "channels"], ["two"], axis=1),
