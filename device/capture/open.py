@@ -29,7 +29,8 @@ from device.config import (
 from device.errors import InputError
 from device.motion.sources import MotionSource
 from device.photo import MotionLog
-from firmware_bridge.link import Link, OpenLink
+from firmware_bridge.link import OpenLink
+from firmware_bridge.openers import I2cOpener, SerialOpener
 from firmware_bridge.reader import ImuReader
 
 READY_SAMPLES, READY_TIMEOUT_S = 600, 5.0
@@ -94,36 +95,13 @@ def _open_imu(config: Config, source: MotionSource | None) -> Iterator[ImuReader
             yield None
             return
         if isinstance(imu, SerialConfig):
-            open_link: OpenLink = SerialOpener(imu)
+            baud = None if imu.baud == "auto" else imu.baud
+            open_link: OpenLink = SerialOpener(str(imu.port), baud)
         elif isinstance(imu, I2cConfig):
-            open_link = _i2c_opener(imu)
+            open_link = I2cOpener(imu.bus, imu.address)
         else:
             open_link = _emulated(imu, source, stack)
         yield stack.enter_context(ImuReader(open_link))
-
-
-class SerialOpener:
-    """Opens the sensor's port, finding its baud; the one found last is tried first."""
-
-    def __init__(self, config: SerialConfig) -> None:
-        self._port, self._bauds = str(config.port), config.baud
-        self._last: int | None = None
-
-    def __call__(self) -> Link:
-        """A new link; raises LinkError while the sensor is not there."""
-        from firmware_bridge.serial_link import LIKELY_BAUDS, SerialLink, detect_baud
-
-        if self._bauds != "auto":
-            return SerialLink(self._port, self._bauds)
-        likely = [baud for baud in LIKELY_BAUDS if baud != self._last]
-        self._last = detect_baud(self._port, [*filter(None, [self._last]), *likely])
-        return SerialLink(self._port, self._last)
-
-
-def _i2c_opener(imu: I2cConfig) -> OpenLink:
-    from firmware_bridge.i2c_link import I2cLink, open_bus
-
-    return lambda: I2cLink(open_bus(imu.bus), imu.address, name=f"I2C bus {imu.bus}")
 
 
 def _emulated(imu: EmulatorConfig, source: MotionSource | None, stack: ExitStack) -> OpenLink:

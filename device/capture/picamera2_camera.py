@@ -87,7 +87,9 @@ class PicameraCamera:
         except BaseException as error:
             self.close()
             if isinstance(error, RuntimeError) and not isinstance(error, CameraError):
-                raise CameraError(f"camera {config.number} ({model}): {error}") from error
+                # picamera2 says that something failed; what, its cause says.
+                reason = f"{error} {error.__cause__ or ''}".strip()
+                raise CameraError(f"camera {config.number} ({model}): {reason}") from error
             raise
 
     @property

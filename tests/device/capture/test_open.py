@@ -11,15 +11,14 @@ from device.bundle import write_bundle
 from device.calibration import write_calibration
 from device.capture import open as opening
 from device.capture.camera import Frame
-from device.capture.open import SerialOpener, motion_source, open_camera, open_rig
+from device.capture.open import motion_source, open_camera, open_rig
 from device.capture.replay import ReplayCamera, ReplayImu
 from device.capture.scene import simulated_calibration
 from device.capture.timing import FrameTiming
 from device.capture.twin import TwinCamera
-from device.config import Config, MotionConfig, SerialConfig, load_config
+from device.config import Config, MotionConfig, load_config
 from device.errors import CameraError, InputError
 from device.photo import take_photo
-from firmware_bridge import serial_link
 from firmware_bridge.reader import ImuReader
 from firmware_bridge.samples import ImuSamples
 
@@ -120,24 +119,3 @@ def test_a_motion_log_that_is_none(tmp_path: Path) -> None:
         motion_source(
             MotionConfig(kind="recording", file=tmp_path / "none.txt", rate_deg_s=5.0, seed=0)
         )
-
-
-def test_the_baud_found_last_is_tried_first(monkeypatch) -> None:
-    tried: list[list[int]] = []
-    opened: list[int] = []
-
-    def detect(port: str, bauds: list[int]) -> int:
-        tried.append(list(bauds))
-        return 230400
-
-    monkeypatch.setattr(serial_link, "detect_baud", detect)
-    monkeypatch.setattr(serial_link, "SerialLink", lambda port, baud: opened.append(baud))
-    opener = SerialOpener(SerialConfig(kind="serial", port=Path("/dev/imu"), baud="auto"))
-    opener()
-    opener()
-    assert tried[0] == list(serial_link.LIKELY_BAUDS)
-    assert tried[1][0] == 230400
-    assert sorted(tried[1]) == sorted(tried[0])
-    SerialOpener(SerialConfig(kind="serial", port=Path("/dev/imu"), baud=9600))()
-    assert opened == [230400, 230400, 9600]
-    assert len(tried) == 2
