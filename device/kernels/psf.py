@@ -14,13 +14,13 @@ STEP_PX = 0.6
 
 
 def path_points(path_px: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Equally weighted points (n, 2) along a path (9, 2), no further apart than STEP_PX."""
-    start, step = path_px[:-1], np.diff(path_px, axis=0)
-    longest_px = float(np.hypot(step[:, 0], step[:, 1]).max())
+    """Equally weighted points (..., n, 2) along paths (..., 9, 2), at most STEP_PX apart."""
+    start, step = path_px[..., :-1, :], np.diff(path_px, axis=-2)
+    longest_px = float(np.hypot(step[..., 0], step[..., 1]).max())
     count = max(1, int(np.ceil(longest_px / STEP_PX)))
-    fraction = (np.arange(count) + 0.5) / count
-    points = start[:, None] + fraction[None, :, None] * step[:, None]
-    return points.reshape(-1, 2).astype(np.float32)
+    fraction = ((np.arange(count) + 0.5) / count)[:, None]
+    points = start[..., None, :] + fraction * step[..., None, :]
+    return points.reshape(*path_px.shape[:-2], -1, 2).astype(np.float32)
 
 
 def rasterise(path_px: NDArray[np.floating], size: int) -> NDArray[np.float32]:
@@ -46,22 +46,23 @@ def rasterise(path_px: NDArray[np.floating], size: int) -> NDArray[np.float32]:
 def transfer_function(
     path_px: NDArray[np.floating], height: int, width: int
 ) -> NDArray[np.complex64]:
-    """Transform of the PSF on the frequencies of scipy.fft.rfft2: (height, width // 2 + 1).
+    """Transforms of PSFs on the frequencies of scipy.fft.rfft2: (..., height, width // 2 + 1).
 
-    Computed from the points themselves, as a product of two thin matrices: exact at sub-pixel
-    positions, where a rasterised PSF would soften, and faster than the transform of a picture.
+    path_px : (..., 9, 2). Computed from the points themselves, as a product of two thin matrices:
+    exact at sub-pixel positions, where a rasterised PSF would soften, and faster than the
+    transform of a picture.
     """
     points = path_points(path_px)
-    down = _phases(points[:, 1], fft.fftfreq(height).astype(np.float32))
-    across = _phases(points[:, 0], fft.rfftfreq(width).astype(np.float32))
-    product: NDArray[np.complex64] = (down.T @ across) / np.float32(len(points))
-    return product
+    down = _phases(points[..., 1], fft.fftfreq(height).astype(np.float32))
+    across = _phases(points[..., 0], fft.rfftfreq(width).astype(np.float32))
+    down /= np.float32(points.shape[-2])
+    return np.asarray(np.swapaxes(down, -1, -2) @ across, np.complex64)
 
 
 def _phases(
     position_px: NDArray[np.float32], frequency: NDArray[np.float32]
 ) -> NDArray[np.complex64]:
-    phase = (-2.0 * np.pi) * position_px[:, None] * frequency[None, :]
+    phase = (-2.0 * np.pi) * position_px[..., None] * frequency
     result = np.empty(phase.shape, np.complex64)
     np.cos(phase, out=result.real)
     np.sin(phase, out=result.imag)

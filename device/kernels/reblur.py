@@ -27,17 +27,16 @@ def reblur(
     """
     planes = np.ascontiguousarray(np.moveaxis(sharp_linear, 2, 0))
 
-    def blur_tile(tile: NDArray[np.float32], u: float, v: float) -> NDArray[np.float32]:
-        size = tile.shape[1]
-        path = field.paths_at(np.array([[u, v]]))[0]
-        spectrum = fft.rfft2(tile) * transfer_function(path, size, size)
-        blurred: NDArray[np.float32] = fft.irfft2(spectrum, s=(size, size))
+    def blur_tiles(tiles: NDArray[np.float32], uv_px: NDArray[np.float64]) -> NDArray[np.float32]:
+        size = tiles.shape[-1]
+        H = transfer_function(field.paths_at(uv_px), size, size)
+        blurred: NDArray[np.float32] = fft.irfft2(fft.rfft2(tiles) * H[:, None], s=(size, size))
         return blurred
 
     result = np.empty_like(sharp_linear)
     height, width = sharp_linear.shape[:2]
     strips = process_tiles(
-        lambda first, last: planes[:, first:last], width, height, blur_tile, grid, threads=threads
+        lambda first, last: planes[:, first:last], width, height, blur_tiles, grid, threads=threads
     )
     for first, strip in strips:
         result[first : first + strip.shape[1]] = np.moveaxis(strip, 0, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from device.kernels.field import KernelField
 from device.kernels.psf import transfer_function
 from device.kernels.tiling import TileGrid, process_tiles
 from device.restore.noise import noise_variance
-from device.restore.wiener import filter_tile, frequency_plane
+from device.restore.wiener import filter_tiles, frequency_plane
 from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 
 SHORT_GRID, LONG_GRID = TileGrid(144, 24, 32), TileGrid(192, 48, 32)
@@ -41,27 +42,28 @@ def filter_photo(
     columns) the share that the guard expects of a sharp scene. Invalid nodes are left unchanged.
     """
     plane = frequency_plane(grid.size)
-    columns = {u: i for i, u in enumerate(grid.centres(photo.width).tolist())}
-    rows = {v: i for i, v in enumerate(grid.centres(photo.height).tolist())}
-    expected = np.ones((grid.count(photo.height), grid.count(photo.width)))
+    expected: dict[tuple[float, float], float] = {}
     # Averaging factor^2 pixels divides the noise's variance.
     averaging = np.float32(1.0 / photo.factor**2)
 
-    def one(tile: NDArray[np.float32], u: float, v: float) -> NDArray[np.float32]:
-        at = np.array([[u, v]])
-        if not field.valid_at(at)[0]:
-            return np.zeros_like(tile)
-        H = transfer_function(field.paths_at(at)[0], grid.size, grid.size)
-        levels = tile.mean(axis=(1, 2))
-        variance = float(noise_variance(levels, noise, photo.tone).mean() * averaging)
-        filtered = filter_tile(tile, H, variance, float(field.sigma_at(at)[0]), plane)
-        expected[rows[v], columns[u]] = filtered.expected_share
-        return np.asarray(np.clip(filtered.sharp, 0.0, 1.0) - tile, np.float32)
+    def work(tiles: NDArray[np.float32], uv_px: NDArray[np.float64]) -> NDArray[np.float32]:
+        H = transfer_function(field.paths_at(uv_px), grid.size, grid.size)
+        levels = tiles.mean(axis=(2, 3))
+        variance = averaging * noise_variance(levels, noise, photo.tone).mean(axis=1)
+        filtered = filter_tiles(tiles, H, variance, field.sigma_at(uv_px), plane)
+        expected.update(zip(map(tuple, uv_px), filtered.expected_share, strict=True))
+        step = np.clip(filtered.sharp, 0.0, 1.0) - tiles
+        step[~field.valid_at(uv_px)] = 0.0
+        return np.asarray(step, np.float32)
 
     change = np.empty((photo.height, photo.width, photo.channels), np.int16)
-    strips = process_tiles(photo.linear_rows, photo.width, photo.height, one, grid, threads=threads)
+    strips = process_tiles(
+        photo.linear_rows, photo.width, photo.height, work, grid, threads=threads
+    )
     for first, strip in strips:
         last = first + strip.shape[1]
         change[first:last] = np.moveaxis(np.rint(strip / CHANGE_UNIT), 0, 2)
         show("filter", last / photo.height)
-    return change, expected
+    centres = product(grid.centres(photo.height), grid.centres(photo.width))
+    shares = np.array([expected[u, v] for v, u in centres])
+    return change, shares.reshape(grid.count(photo.height), grid.count(photo.width))

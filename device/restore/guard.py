@@ -57,12 +57,13 @@ class GuardSettings:
     reach_px: float = 12.0
 
 
-def evidence_tile(tile: Image, path_px: NDArray[np.floating], plane: FrequencyPlane) -> Image:
-    """High-passed (left over, present) of a tile (photo, result) of luminance: (2, size, size)."""
-    size = tile.shape[1]
-    photo, result = fft.rfft2(tile)
+def evidence_tiles(tiles: Image, path_px: NDArray[np.floating], plane: FrequencyPlane) -> Image:
+    """High-passed (left over, present) of luminance tiles (photo, result): (n, 2, size, size)."""
+    size = tiles.shape[-1]
+    spectrum = fft.rfft2(tiles)
+    photo, result = spectrum[:, 0], spectrum[:, 1]
     leftover = photo - result * transfer_function(path_px, size, size)
-    both = np.stack([leftover, photo]) * plane.high_pass
+    both = np.stack([leftover, photo], axis=1) * plane.high_pass
     evidence: Image = fft.irfft2(both, s=(size, size))
     return evidence
 

@@ -16,7 +16,7 @@ from device.restore.guard import (
     LUMINANCE,
     blur_extent_px,
     cell_means,
-    evidence_tile,
+    evidence_tiles,
     stretched,
     trust_map,
     unclipped_map,
@@ -63,8 +63,8 @@ def guard_photo(
         step = CHANGE_UNIT * np.moveaxis(change[first:last], 2, 0)
         return np.tensordot(weights, np.stack([linear, linear + step]), axes=(0, 1))
 
-    def one(tile: Image, u: float, v: float) -> Image:
-        return evidence_tile(tile, field.paths_at(np.array([[u, v]]))[0], plane)
+    def work(tiles: Image, uv_px: NDArray[np.float64]) -> Image:
+        return evidence_tiles(tiles, field.paths_at(uv_px), plane)
 
     # Variance of the weighted sum, after averaging, in the guard's band of frequencies.
     share_in_band = float(np.square(plane.high_pass).mean())
@@ -72,7 +72,7 @@ def guard_photo(
     rows, columns = -(-photo.height // CELL_PX), -(-photo.width // CELL_PX)
     leftover = np.empty((rows, columns), np.float32)
     present = np.empty((rows, columns), np.float32)
-    strips = process_tiles(luminances, photo.width, photo.height, one, grid, threads=threads)
+    strips = process_tiles(luminances, photo.width, photo.height, work, grid, threads=threads)
     # Strips begin and end on whole cells: the grid's step and overlap are multiples of a cell.
     for first, (left_over, fine) in strips:
         last = first + len(fine)

@@ -57,9 +57,12 @@ def correct_photo(
         corrected = np.clip(coded + model.residual(tensors), 0.0, 1.0)
         return np.asarray(decode(corrected, "srgb") - blurred, np.float32)
 
+    def work(tiles: Image, uv_px: NDArray[np.float64]) -> Image:
+        return np.stack([one(tile, u, v) for tile, (u, v) in zip(tiles, uv_px, strict=True)])
+
     result = np.empty_like(change)
-    # One tile at a time: the network's runtime has threads of its own.
-    strips = process_tiles(photo_and_filtered, photo.width, photo.height, one, grid)
+    # One thread: the network's runtime has threads of its own.
+    strips = process_tiles(photo_and_filtered, photo.width, photo.height, work, grid)
     for first, strip in strips:
         last = first + strip.shape[1]
         result[first:last] = np.moveaxis(np.rint(strip / CHANGE_UNIT), 0, 2)

@@ -1,4 +1,4 @@
-"""The inverse filter: one tile of blurred linear light to its sharp estimate.
+"""The inverse filter: tiles of blurred linear light to their sharp estimates.
 
     W = conj(H) / (|H|^2 + N / S + U)
 
@@ -31,11 +31,11 @@ _HIGH_PASS_SIGMA_PX = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class FilteredTile:
-    """sharp : (C, size, size); expected_share : what the guard compares against, see there."""
+class FilteredTiles:
+    """sharp : (n, C, size, size); expected_share : (n,), the guard compares against it."""
 
     sharp: Image
-    expected_share: float
+    expected_share: Image
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,21 @@ class FrequencyPlane:
 
     squared : |f|^2 in (cycles per pixel)^2, on the frequencies of rfft2.
     ring : index of the ring of each frequency, rings evenly spaced in log |f|;
-    ring_position : the same, not rounded.
+    inner_ring, beyond : the ring below each frequency, and the fraction of the way to the next.
     high_pass : the guard's band, 1 - a Gaussian of 1.5 px.
     laplacian : the discrete Laplacian's transfer function, 1 at zero frequency.
     wrap : (size,) phase of a step of one pixel backwards around the edge.
+    scene_weight : share of each frequency in a scene of power 1 / f^2 after the high pass.
     """
 
     squared: Image
     ring: NDArray[np.intp]
-    ring_position: Image
+    inner_ring: NDArray[np.intp]
+    beyond: Image
     high_pass: Image
     laplacian: Image
     wrap: Spectrum
+    scene_weight: Image
 
 
 @lru_cache(maxsize=4)
@@ -66,82 +69,101 @@ def frequency_plane(size: int) -> FrequencyPlane:
     log_frequency = np.log(np.maximum(np.sqrt(squared), 1.0 / size))
     lowest, highest = np.log(1.0 / size), np.log(np.sqrt(0.5))
     position = (log_frequency - lowest) / (highest - lowest) * (_RINGS - 1)
+    inner_ring = np.minimum(position.astype(np.intp), _RINGS - 2)
     gaussian = np.exp(-2.0 * (np.pi * _HIGH_PASS_SIGMA_PX) ** 2 * squared)
     laplacian = 2.0 * np.cos(2.0 * np.pi * down) + 2.0 * np.cos(2.0 * np.pi * across) - 4.0
     laplacian[0, 0] = 1.0
+    scene_weight = np.square(1.0 - gaussian) / np.maximum(squared, 1e-6)
+    scene_weight[:, 1:-1] *= 2.0
     return FrequencyPlane(
         squared=squared.astype(np.float32),
         ring=np.rint(position).astype(np.intp).ravel(),
-        ring_position=position.astype(np.float32),
+        inner_ring=inner_ring,
+        beyond=(position - inner_ring).astype(np.float32),
         high_pass=(1.0 - gaussian).astype(np.float32),
         laplacian=laplacian.astype(np.float32),
         wrap=np.exp(2j * np.pi * np.arange(size) / size).astype(np.complex64),
+        scene_weight=(scene_weight / scene_weight.sum()).astype(np.float32),
     )
 
 
-def filter_tile(
-    tile: Image, H: Spectrum, noise_variance: float, sigma_px: float, plane: FrequencyPlane
-) -> FilteredTile:
-    """Undo a known blur on a tile (C, size, size) of linear light.
+def filter_tiles(
+    tiles: Image, H: Spectrum, noise_variance: Image, sigma_px: Image, plane: FrequencyPlane
+) -> FilteredTiles:
+    """Undo known blurs on tiles (n, C, size, size) of linear light.
 
-    H : (size, size // 2 + 1) transfer function; noise_variance : of one channel;
-    sigma_px : uncertainty of the path.
+    H : (n, size, size // 2 + 1) transfer functions; noise_variance : (n,) of one channel;
+    sigma_px : (n,) uncertainty of the paths.
     """
-    size = tile.shape[1]
-    smooth = _smooth_part(tile, plane)
-    spectrum = fft.rfft2(tile) - smooth
-    H2 = np.square(H.real) + np.square(H.imag)
-    power = (np.square(spectrum.real) + np.square(spectrum.imag)).mean(axis=0) / np.float32(size**2)
-    damping = (
-        NOISE_WEIGHT * np.float32(noise_variance) / _scene_power(power, H2, noise_variance, plane)
-    )
-    uncertain = np.minimum((2.0 * np.pi * sigma_px) ** 2 * plane.squared, 1.0)
-    damping += UNCERTAINTY_WEIGHT * uncertain + np.float32(MODEL_FLOOR)
+    size = tiles.shape[-1]
+    smooth = _smooth_part(tiles, plane)
+    spectrum = fft.rfft2(tiles) - smooth
+    H2 = _squared(H)
+    power = _squared(spectrum).mean(axis=1) / np.float32(size**2)
+    noise = noise_variance[:, None, None]
+    damping = np.float32(NOISE_WEIGHT) * noise / _scene_power(power, H2, noise, plane)
+    spread = np.square(2.0 * np.pi * sigma_px, dtype=np.float32)[:, None, None]
+    damping += np.float32(UNCERTAINTY_WEIGHT) * np.minimum(spread * plane.squared, 1.0)
+    damping += np.float32(MODEL_FLOOR)
     # Blur moves light and takes none: without this the floor would darken the picture.
-    damping[0, 0] = 0.0
+    damping[:, 0, 0] = 0.0
     denominator = H2 + damping
-    spectrum *= np.conj(H) / denominator
+    spectrum *= (np.conj(H) / denominator)[:, None]
     spectrum += smooth
     sharp = fft.irfft2(spectrum, s=(size, size))
-    return FilteredTile(sharp, _expected_share(damping / denominator, plane))
+    unexplained = np.asarray(damping / denominator, np.float32)
+    return FilteredTiles(sharp, _expected_share(unexplained, plane))
 
 
-def _smooth_part(tile: Image, plane: FrequencyPlane) -> Spectrum:
-    """Spectrum of the smooth part of a tile, the one that carries the jump across its edges.
+def _squared(values: Spectrum) -> Image:
+    return np.asarray(np.square(values.real) + np.square(values.imag))
+
+
+def _smooth_part(tiles: Image, plane: FrequencyPlane) -> Spectrum:
+    """Spectra of the smooth part of tiles, the one that carries the jump across their edges.
 
     Periodic plus smooth decomposition (Moisan 2011): the smooth part solves Poisson's equation for
     the steps between opposite edges. What remains wraps around without a seam and can be filtered
     cyclically; the smooth part has nothing to deblur.
     """
-    size = tile.shape[1]
-    step_down, step_across = tile[:, -1] - tile[:, 0], tile[:, :, -1] - tile[:, :, 0]
-    rows = fft.rfft(step_down)[:, None, :] * (1.0 - plane.wrap)[:, None]
-    columns = fft.fft(step_across)[:, :, None] * (1.0 - plane.wrap[: size // 2 + 1])
+    size = tiles.shape[-1]
+    step_down = tiles[..., -1, :] - tiles[..., 0, :]
+    step_across = tiles[..., :, -1] - tiles[..., :, 0]
+    rows = fft.rfft(step_down)[..., None, :] * (1.0 - plane.wrap)[:, None]
+    columns = fft.fft(step_across)[..., :, None] * (1.0 - plane.wrap[: size // 2 + 1])
     smooth: Spectrum = (rows + columns) / plane.laplacian
-    smooth[:, 0, 0] = 0.0
+    smooth[..., 0, 0] = 0.0
     return smooth
 
 
-def _scene_power(power: Image, H2: Image, noise_variance: float, plane: FrequencyPlane) -> Image:
-    """The sharp scene's power S, one value a ring, from the blurred power P = |H|^2 S + N.
+def _scene_power(power: Image, H2: Image, noise: Image, plane: FrequencyPlane) -> Image:
+    """The sharp scenes' power S, one value a ring, from the blurred power P = |H|^2 S + N.
 
     Least squares over the ring, S = sum |H|^2 (P - N) / sum |H|^4: frequencies that the blur
     spared speak for those that it erased, as textures look alike in all directions.
     """
-    weighted = (H2 * (power - np.float32(noise_variance))).ravel()
-    numerator = np.bincount(plane.ring, weighted, minlength=_RINGS)
-    denominator = np.bincount(plane.ring, np.square(H2).ravel(), minlength=_RINGS)
-    rings = np.maximum(numerator / np.maximum(denominator, 1e-9), 1e-3 * noise_variance)
-    log_rings = np.convolve(np.pad(np.log(rings), 1, "edge"), [0.25, 0.5, 0.25], "valid")
-    log_power = np.interp(plane.ring_position, np.arange(_RINGS), log_rings)
-    return np.exp(log_power).astype(np.float32)
+    numerator = _ring_sums(H2 * (power - noise), plane)
+    denominator = _ring_sums(np.square(H2), plane)
+    rings = np.maximum(numerator / np.maximum(denominator, 1e-9), 1e-3 * noise[:, :, 0])
+    log_rings = np.pad(np.log(rings), ((0, 0), (1, 1)), "edge")
+    log_rings = 0.25 * log_rings[:, :-2] + 0.5 * log_rings[:, 1:-1] + 0.25 * log_rings[:, 2:]
+    log_rings = log_rings.astype(np.float32)
+    below, above = log_rings[:, plane.inner_ring], log_rings[:, plane.inner_ring + 1]
+    return np.asarray(np.exp(below + plane.beyond * (above - below)), np.float32)
 
 
-def _expected_share(unexplained: Image, plane: FrequencyPlane) -> float:
+def _ring_sums(values: Image, plane: FrequencyPlane) -> NDArray[np.float64]:
+    """Sums over rings of frequencies: (n, size, size // 2 + 1) -> (n, rings)."""
+    tiles = len(values)
+    ring = (_RINGS * np.arange(tiles)[:, None] + plane.ring).ravel()
+    sums = np.bincount(ring, values.ravel(), minlength=_RINGS * tiles)
+    return np.asarray(sums.reshape(tiles, _RINGS), np.float64)
+
+
+def _expected_share(unexplained: Image, plane: FrequencyPlane) -> Image:
     """Share of a SHARP scene's high-passed power that survives the re-blur test of the guard.
 
     unexplained : 1 - H W, what re-blurring leaves of each frequency. Scene power ~ 1 / f^2.
     """
-    weight = np.square(plane.high_pass) / np.maximum(plane.squared, 1e-6)
-    weight[:, 1:-1] *= 2.0
-    return float((weight * np.square(unexplained)).sum() / weight.sum())
+    share = np.tensordot(np.square(unexplained), plane.scene_weight, axes=2)
+    return np.asarray(share, np.float32)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.kernels.tiling import TileGrid, mirrored, process_tiles
+from device.kernels.tiling import TileFunction, TileGrid, mirrored, process_tiles
 from device.restore.filter_stage import LONG_GRID, SHORT_GRID
 
 Image = NDArray[np.float32]
@@ -27,16 +29,29 @@ def picture(width: int, height: int, channels: int = 2) -> Image:
     return rng.uniform(0.0, 1.0, (channels, height, width)).astype(np.float32)
 
 
-def put_together(source: Image, grid: TileGrid, function: object = None, threads: int = 1) -> Image:
+def tile_by_tile(function: Callable[[Image, float, float], Image]) -> TileFunction:
+    """A function of all the tiles of a batch from one of a single tile and its centre."""
+
+    def work(tiles: Image, centres: NDArray[np.float64]) -> Image:
+        return np.stack([function(tile, u, v) for tile, (u, v) in zip(tiles, centres, strict=True)])
+
+    return work
+
+
+def put_together(
+    source: Image,
+    grid: TileGrid,
+    function: Callable[[Image, float, float], Image] = lambda tile, u, v: tile,
+    threads: int = 1,
+) -> Image:
     """Process a picture and lay its strips below one another, checking that they do."""
     strips = []
     next_row = 0
-    identity = lambda tile, u, v: tile  # noqa: E731
     for first, strip in process_tiles(
         lambda a, b: source[:, a:b],
         source.shape[2],
         source.shape[1],
-        function or identity,  # type: ignore[arg-type]
+        tile_by_tile(function),
         grid,
         threads=threads,
     ):
@@ -158,7 +173,7 @@ def test_only_the_rows_of_one_strip_are_read_at_a_time() -> None:
         asked.append((first, last))
         return source[:, first:last]
 
-    for _ in process_tiles(read, 40, 500, lambda tile, u, v: tile, grid):
+    for _ in process_tiles(read, 40, 500, lambda tiles, centres: tiles, grid):
         pass
     assert all(0 <= first < last <= 500 for first, last in asked)
     assert max(last - first for first, last in asked) <= grid.size
