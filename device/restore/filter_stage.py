@@ -47,13 +47,14 @@ def filter_photo(
     averaging = np.float32(1.0 / photo.factor**2)
 
     def work(tiles: NDArray[np.float32], uv_px: NDArray[np.float64]) -> NDArray[np.float32]:
-        H = transfer_function(field.paths_at(uv_px), grid.size, grid.size)
+        paths = field.paths_at(uv_px)
+        H = transfer_function(paths, grid.size, grid.size)
         levels = tiles.mean(axis=(2, 3))
         variance = averaging * noise_variance(levels, noise, photo.tone).mean(axis=1)
         filtered = filter_tiles(tiles, H, variance, field.sigma_at(uv_px), plane)
         expected.update(zip(map(tuple, uv_px), filtered.expected_share, strict=True))
         step = np.clip(filtered.sharp, 0.0, 1.0) - tiles
-        step[~field.valid_at(uv_px)] = 0.0
+        step *= (field.valid_at(uv_px) * _worth_undoing(paths))[:, None, None, None]
         return np.asarray(step, np.float32)
 
     change = np.empty((photo.height, photo.width, photo.channels), np.int16)
@@ -67,3 +68,8 @@ def filter_photo(
     centres = product(grid.centres(photo.height), grid.centres(photo.width))
     shares = np.array([expected[u, v] for v, u in centres])
     return change, shares.reshape(grid.count(photo.height), grid.count(photo.width))
+
+
+def _worth_undoing(paths: NDArray[np.float32]) -> NDArray[np.float32]:
+    """0..1 for paths (n, 9, 2): under a pixel there is nothing to undo, and W only smooths."""
+    return np.asarray(np.clip(np.ptp(paths, axis=1).max(axis=-1), 0.0, 1.0), np.float32)
