@@ -1,0 +1,115 @@
+"""The command line `stillpi-export`: networks to model bundles, and whether a bundle is sound."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from device.commands.restoring import one_line
+from device.errors import InputError, StillpiError
+from device.restore.network import load_model
+
+EXIT_BAD_INPUT = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 2 for an expected error, on one line."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except (StillpiError, OSError) as error:
+        print(f"stillpi-export: {one_line(error)}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stillpi-export",
+        description="Turn a network into the model bundle that stillpi runs, and check bundles.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_build(commands)
+    _add_verify(commands)
+    return parser
+
+
+def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "build",
+        help="ONNX file to model bundle",
+        description="Write a model bundle: the network with its hash, tensors and tile, loaded "
+        "back as a device does before it gets its name.",
+    )
+    parser.add_argument("network", type=Path, metavar="MODEL.onnx")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--name", required=True, help="what reports call the model")
+    parser.add_argument(
+        "--tile", type=int, required=True, metavar="PX", help="pixels a side of its tiles"
+    )
+    parser.add_argument(
+        "--halo",
+        type=int,
+        required=True,
+        metavar="PX",
+        help="pixels at each edge of a tile whose result is not used",
+    )
+    for part in ("training", "licence", "metrics"):
+        parser.add_argument(
+            f"--{part}", type=Path, metavar="FILE.json", help=f"a JSON object kept as its {part}"
+        )
+    parser.set_defaults(run=_run_build)
+
+
+def _run_build(arguments: argparse.Namespace) -> int:
+    # Imported here: `verify` runs where onnx is not installed.
+    from model_export.bundle import write_bundle
+
+    model = write_bundle(
+        arguments.output,
+        arguments.network,
+        name=arguments.name,
+        tile_size=arguments.tile,
+        halo=arguments.halo,
+        training=_json_object(arguments.training),
+        licence=_json_object(arguments.licence),
+        metrics=_json_object(arguments.metrics),
+    )
+    print(f"{arguments.output}: {model.manifest.name} sha256 {model.manifest.model.sha256}")
+    return 0
+
+
+def _json_object(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(path, "JSON", error, "a JSON object") from error
+    if not isinstance(content, dict):
+        raise InputError(path, "JSON", type(content).__name__, "a JSON object")
+    return content
+
+
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="is this model bundle whole, and can this program run it?",
+        description="Load a model bundle as a device does: hash, tensors, encoding, network. "
+        "Prints OK and the hash, or what does not fit.",
+    )
+    parser.add_argument("bundle", type=Path, metavar="FOLDER")
+    parser.set_defaults(run=_run_verify)
+
+
+def _run_verify(arguments: argparse.Namespace) -> int:
+    manifest = load_model(arguments.bundle).manifest
+    print(f"OK {manifest.name} sha256 {manifest.model.sha256}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
