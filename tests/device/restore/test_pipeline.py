@@ -1,0 +1,169 @@
+"""A bundle to a restored photograph: the stages together, on small pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from device.bundle import Bundle, read_bundle
+from device.capture.camera import GammaCurve
+from device.capture.timing import FrameTiming
+from device.errors import InputError
+from device.kernels.field import KernelField
+from device.notices import Notice
+from device.restore import pipeline
+from device.restore.guard import CELL_PX
+from device.restore.guard_stage import Verdict
+from device.restore.pipeline import RestoreOptions, restore, unrestored
+from device.restore.tone import from_linear, to_linear
+from device.restore.working import CHANGE_UNIT, WorkingPhoto
+
+CURVE = GammaCurve(((0.0, 0.0), (0.2, 0.5), (1.0, 1.0)))
+MakeBundle = Callable[..., Path]
+MakeFrame = Callable[..., Any]
+
+
+@pytest.fixture
+def bundle(make_bundle: MakeBundle) -> Bundle:
+    return read_bundle(make_bundle())
+
+
+def test_the_report_tells_what_was_done_as_plain_json(bundle: Bundle) -> None:
+    told = json.loads(json.dumps(restore(bundle).report.to_json()))
+    assert (told["format"], told["version"]) == ("stillpi-report", 1)
+    assert (told["width"], told["height"]) == (bundle.width, bundle.height)
+    assert told["motion"]["blur_px_max"] >= told["motion"]["blur_px_median"] > 0
+    assert told["motion"]["bias_source"] == "none"
+    assert told["noise"] == {"shot": 0.002, "read": 0.003, "source": "capture.json"}
+    assert told["model"] is None
+    assert "inverse filter" in told["model_note"]
+    assert 0.0 <= told["guard"]["trusted_share"] <= 1.0
+    assert [warning["name"] for warning in told["warnings"]] == ["bias-unknown"]
+    stages = {"motion", "decode", "noise", "filter", "network", "guard", "blend"}
+    assert set(told["stages_s"]) == stages
+
+
+def test_progress_ends_every_stage_at_one(bundle: Bundle) -> None:
+    last: dict[str, float] = {}
+    restore(bundle, progress=last.__setitem__)
+    assert last == {"filter": 1.0, "guard": 1.0, "blend": 1.0}
+
+
+def test_threads_change_nothing(bundle: Bundle) -> None:
+    one = restore(bundle, options=RestoreOptions(threads=1)).pixels
+    assert np.array_equal(restore(bundle, options=RestoreOptions(threads=3)).pixels, one)
+
+
+def test_what_the_camera_noticed_is_passed_on(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    capture = json.loads((folder / "capture.json").read_text())
+    capture["warnings"] = [{"name": "imu-stale", "detail": "the last sample is old"}]
+    (folder / "capture.json").write_text(json.dumps(capture))
+    bundle = read_bundle(folder)
+    names = [notice.name for notice in restore(bundle).report.notices]
+    assert names == ["imu-stale", "bias-unknown"]
+    _, report = unrestored(bundle, Notice("no-samples", "the log is empty"))
+    assert [notice.name for notice in report.notices] == ["imu-stale", "no-samples"]
+
+
+def test_noise_is_estimated_when_the_bundle_has_none(
+    make_bundle: MakeBundle, make_frame: MakeFrame
+) -> None:
+    bundle = read_bundle(make_bundle(make_frame(noise=None)))
+    assert restore(bundle).report.noise["source"] == "estimated"
+
+
+def test_a_log_with_a_gap_in_every_rows_exposure_is_refused(
+    make_bundle: MakeBundle, make_samples: Callable[..., Any]
+) -> None:
+    samples = make_samples()
+    middle_ns = 5_000_000_000 - 10_000_000
+    keep = np.abs(samples.t_ns - middle_ns) > 40_000_000
+    gappy = type(samples)(samples.t_ns[keep], samples.gyro_rad_s[keep], samples.acc_g[keep])
+    with pytest.raises(InputError, match=r"imu\.gcsv: found a gap in every row's exposure"):
+        restore(read_bundle(make_bundle(samples=gappy)))
+
+
+def still_field(bundle: Bundle) -> KernelField:
+    node_u, node_v = np.array([0.0, 64.0, 128.0]), np.array([0.0, 64.0])
+    shape = (2, 3)
+    return KernelField(
+        bundle.width, bundle.height, node_u, node_v, np.zeros((*shape, 9, 2), np.float32),
+        np.zeros(shape, np.float32), np.ones(shape, bool),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("tone", ["srgb", CURVE], ids=["srgb", "curve"])
+@pytest.mark.parametrize("grey", [False, True])
+def test_without_motion_the_photograph_comes_back(
+    make_bundle: MakeBundle, make_frame: MakeFrame, tone: Any, grey: bool
+) -> None:
+    pixels = make_frame().pixels
+    frame = make_frame(tone=tone, pixels=pixels[:, :, 0].copy() if grey else pixels)
+    bundle = read_bundle(make_bundle(frame, frame_format="png"))
+    given = bundle.read_pixels()
+    result = restore(bundle, field=still_field(bundle)).pixels
+    assert result.dtype == np.uint8
+    assert np.array_equal(result, given)
+
+
+def test_linear_light_is_delivered_as_srgb(make_bundle: MakeBundle, make_frame: MakeFrame) -> None:
+    pixels = (make_frame().pixels.astype(np.uint16) * 257).astype(np.uint16)
+    frame = make_frame(tone="linear", pixels=pixels)
+    bundle = read_bundle(make_bundle(frame, frame_format="png"))
+    expected = from_linear(to_linear(bundle.read_pixels(), "linear"), "srgb")
+    result = restore(bundle, field=still_field(bundle)).pixels
+    assert np.array_equal(result, expected)
+    plain, _ = unrestored(bundle, Notice("no-samples", "the log is empty"))
+    assert np.array_equal(plain, expected)
+
+
+@pytest.mark.parametrize("width", [49, 50, 64, 65, 101])
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_trust_lies_over_the_place_it_was_given_for(
+    make_bundle: MakeBundle,
+    make_frame: MakeFrame,
+    make_calibration: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    factor: int,
+) -> None:
+    """A change everywhere, trusted from one cell's edge on: for any width and scale."""
+    height = 48
+    cells = math.ceil(math.ceil(width / factor) / CELL_PX)
+    half = cells // 2
+
+    def brighten(photo: WorkingPhoto, *rest: Any, **options: Any) -> tuple[Any, Any]:
+        step = round(0.2 / float(CHANGE_UNIT))
+        return np.full((photo.height, photo.width, 3), step, np.int16), None
+
+    def trust_the_right(photo: WorkingPhoto, *rest: Any, **options: Any) -> Verdict:
+        trust = np.zeros((-(-photo.height // CELL_PX), cells), np.float32)
+        trust[:, half:] = 1.0
+        return Verdict(trust, trust)
+
+    monkeypatch.setattr(pipeline, "filter_photo", brighten)
+    monkeypatch.setattr(pipeline, "guard_photo", trust_the_right)
+    monkeypatch.setattr(pipeline, "reduction_for", lambda extent_px: factor)
+    frame = make_frame(
+        pixels=np.full((height, width, 3), 100, np.uint8),
+        timing=FrameTiming(5_000_000_000, 20_000_000, 28_571, "top_down", height),
+    )
+    calibration = make_calibration(width=width, cx=(width - 1) / 2)
+    bundle = read_bundle(make_bundle(frame, calibration=calibration, frame_format="png"))
+    row: NDArray[np.uint8] = restore(bundle, field=still_field(bundle)).pixels[height // 2, :, 1]
+    side = CELL_PX * factor
+    assert row[-1] > 140
+    if half:
+        # Bilinear: half way up at the edge between the cells, flat half a cell away from it.
+        edge = half * side
+        assert (row[: edge - side // 2] == 100).all()
+        assert (row[edge + side // 2 :] == row[-1]).all()
+        assert 100 < row[edge] < row[-1]
