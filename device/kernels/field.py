@@ -117,8 +117,8 @@ def kernel_field(
     the camera centre moves too (capture-format: frames and signs).
     """
     sync = sync or SyncError()
-    node_u = np.arange(0, calibration.width + spacing_px - 1, spacing_px, dtype=np.float64)
-    node_v = np.arange(0, calibration.height + spacing_px - 1, spacing_px, dtype=np.float64)
+    node_u = np.arange(0, calibration.width + spacing_px, spacing_px, dtype=np.float64)
+    node_v = np.arange(0, calibration.height + spacing_px, spacing_px, dtype=np.float64)
     mid_ns = np.asarray(timing.row_mid_ns(node_v), np.float64)
     instants = np.linspace(-0.5, 0.5, POSES)
     t_ns = mid_ns[:, None] + timing.exposure_ns * instants
