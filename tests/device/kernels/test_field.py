@@ -190,14 +190,15 @@ def test_the_middle_of_every_path_is_its_node() -> None:
 
 
 def test_nodes_cover_the_frame_for_any_size() -> None:
-    for width, height in ((63, 64), (65, 128), (129, 100)):
+    for width, height in ((1, 2), (63, 64), (65, 128), (129, 100)):
         calibration = camera(width=width, height=height)
         frame = FrameTiming(MID_NS, EXPOSURE_NS, 0, "top_down", height)
         field = kernel_field(moving((0, 0.3, 0)), calibration, frame)
         assert field.node_u[0] == field.node_v[0] == 0
-        assert field.node_u[-1] >= width - 1
-        assert field.node_v[-1] >= height - 1
+        assert width - 1 < field.node_u[-1] < width + 64
+        assert height - 1 < field.node_v[-1] < height + 64
         assert field.paths_px.shape == (len(field.node_v), len(field.node_u), POSES, 2)
+        assert np.isfinite(field.paths_at(np.array([[width - 1.0, height - 1.0]]))).all()
 
 
 # Rolling shutter

@@ -101,17 +101,29 @@ def still_field(bundle: Bundle) -> KernelField:
 
 
 @pytest.mark.parametrize("tone", ["srgb", CURVE], ids=["srgb", "curve"])
-@pytest.mark.parametrize("grey", [False, True])
 def test_without_motion_the_photograph_comes_back(
-    make_bundle: MakeBundle, make_frame: MakeFrame, tone: Any, grey: bool
+    make_bundle: MakeBundle, make_frame: MakeFrame, tone: Any
 ) -> None:
-    pixels = make_frame().pixels
-    frame = make_frame(tone=tone, pixels=pixels[:, :, 0].copy() if grey else pixels)
-    bundle = read_bundle(make_bundle(frame, frame_format="png"))
-    given = bundle.read_pixels()
+    bundle = read_bundle(make_bundle(make_frame(tone=tone), frame_format="png"))
     result = restore(bundle, field=still_field(bundle)).pixels
     assert result.dtype == np.uint8
-    assert np.array_equal(result, given)
+    assert np.array_equal(result, bundle.read_pixels())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (16, 16), (33, 20)], ids=str)
+def test_no_picture_is_too_small(
+    make_bundle: MakeBundle,
+    make_frame: MakeFrame,
+    make_calibration: Callable[..., Any],
+    size: tuple[int, int],
+) -> None:
+    width, height = size
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    timing = FrameTiming(5_000_000_000, 20_000_000, 28_571, "top_down", height)
+    frame = make_frame(pixels=pixels, timing=timing, noise=None)
+    calibration = make_calibration(width=width, height=height)
+    bundle = read_bundle(make_bundle(frame, calibration=calibration, frame_format="png"))
+    assert restore(bundle).pixels.shape == (height, width, 3)
 
 
 def test_linear_light_is_delivered_as_srgb(make_bundle: MakeBundle, make_frame: MakeFrame) -> None:
