@@ -31,7 +31,7 @@ WIDTH, HEIGHT = 4056, 3040
 LINE_TIME_NS = 28571.0
 FOCAL_PX = 3900.0
 SCENE = Path(__file__).parent / "demo_data" / "osprey.jpg"
-EXPOSURES_S = {"short blur": 1 / 60, "long blur": 1 / 4}
+EXPOSURES_S = {"short blur": 1 / 60, "medium blur": 1 / 8, "long blur": 1 / 4}
 READER_SECONDS = 5.0
 
 

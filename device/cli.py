@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from device.commands import bench, check, deblur, demo, import_, inspect, shoot
 from device.commands.restoring import one_line
 from device.errors import StillpiError
+from device.memory import use_one_arena
 from device.version import software_name
 from firmware_bridge.cli import add_imu_parser
 from firmware_bridge.errors import BridgeError
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    use_one_arena()
     arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))

@@ -22,8 +22,9 @@ TileFunction = Callable[[Image, NDArray[np.float64]], Image]
 """Tiles (n, channels, size, size) and their centres (n, 2) in pixels (u, v) ->
 (n, any channels, size, size)."""
 
-BATCH = 12
-"""Tiles that go through the function together: threads hinder each other on small arrays."""
+BATCH_PIXELS = 130_000
+"""Pixels of tiles that go through the function together, 6 tiles of 144 px: threads hinder each
+other on small arrays, large ones cost memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ def process_tiles(
     weight = np.outer(window, window).astype(np.float32)
     centres_u, centres_v = grid.centres(width), grid.centres(height)
     lefts = np.arange(len(centres_u)) * grid.step
+    batch = max(1, BATCH_PIXELS // grid.size**2)
     carried: Image | None = None
     tops = [index * grid.step - grid.lead for index in range(len(centres_v))]
     with ThreadPoolExecutor(threads) as pool:
@@ -102,9 +104,7 @@ def process_tiles(
                 centres = np.stack([centres_u[columns], np.full(len(columns), centre_v)], axis=1)
                 return tile_function(tiles, centres) * weight
 
-            batches = [
-                np.arange(i, min(i + BATCH, len(lefts))) for i in range(0, len(lefts), BATCH)
-            ]
+            batches = np.split(np.arange(len(lefts)), range(batch, len(lefts), batch))
             finished = _fade(pool.map(work, batches), len(lefts), grid)
             if carried is not None:
                 finished[:, : grid.overlap] += carried

@@ -91,7 +91,7 @@ def _restore(
     photo = WorkingPhoto(pixels, bundle.tone, reduction_for(blur_extent_px(field)))
     report.working_scale = 1.0 / photo.factor
     working_field = field.scaled(report.working_scale)
-    grid = grid_for(blur_extent_px(working_field))
+    grid = grid_for(blur_extent_px(working_field), photo.width)
     with report.stage("filter"):
         change, expected_share = filter_photo(
             photo, working_field, noise, grid, threads=options.threads, show=show

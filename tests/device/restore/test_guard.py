@@ -69,7 +69,7 @@ def photograph(light: Image, seed: int = 0) -> WorkingPhoto:
 
 
 def judged(photo: WorkingPhoto, field: KernelField) -> tuple[Verdict, NDArray[np.int16]]:
-    grid = grid_for(blur_extent_px(field))
+    grid = grid_for(blur_extent_px(field), photo.width)
     change, share = filter_photo(photo, field, NOISE, grid, threads=1, show=silent)
     verdict = guard_photo(photo, change, field, NOISE, share, grid, threads=1, show=silent)
     return verdict, change
@@ -184,7 +184,7 @@ def test_nothing_is_trusted_nearer_than_half_a_path() -> None:
 def test_a_path_too_uncertain_to_tell_does_not_accuse() -> None:
     """With an error of pixels a correct restoration leaves as much over as a sharp scene."""
     leftover, present = cells(1.0), cells(30.0)
-    leftover[:, :25] = 20.0
+    leftover[:, :25] = 30.0
     sure = trust_map(leftover, present, cells(0.8), cells(0.1), 12.0)
     unsure = trust_map(leftover, present, cells(0.8), cells(3.0), 12.0)
     assert sure[20, 8] < 0.1
