@@ -1,4 +1,4 @@
-"""The gyroscope's bias, from moments when the camera stood still before the photograph.
+"""The gyroscope's bias, from moments of the log in which the camera stood still.
 
 A still sensor shows its bias: 0.9 deg/s in a real WT901SDCL capture, which over a quarter of a
 second is 14 px. Runs of exact zeros are no evidence of a zero bias: they are the sensor's own

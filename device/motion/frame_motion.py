@@ -143,9 +143,7 @@ def _notices(
             Notice("gyro-dead-band", "the gyroscope reports runs of exact zeros in the exposure")
         )
     if bias.source == "none":
-        notices.append(
-            Notice("bias-unknown", "no still moment before the shot and no calibrated bias")
-        )
+        notices.append(Notice("bias-unknown", "no still moment in the log and no calibrated bias"))
     if depth_m is not None and not samples.has_acc:
         notices.append(
             Notice("no-accelerometer", "depth is known, but the log has no acceleration")
