@@ -35,10 +35,13 @@ DEAD_BAND_SAMPLES = 5
 class FrameMotion:
     """Poses over a frame's exposure, with what is known of their quality.
 
+    rotation_sigma_rad : (N,) float64, standard deviation of each of the track's orientations
+        against the one in the middle of the frame, about one axis: what the bias leaves unknown.
     gaps_ns : spans of camera time inside the exposure without samples.
     """
 
     track: PoseTrack
+    rotation_sigma_rad: FloatArray
     bias: GyroBias
     gyro_rate_hz: float
     gaps_ns: tuple[tuple[int, int], ...]
@@ -68,8 +71,10 @@ def frame_motion(
     track = _pose_track(near, bias.rate_rad_s, calibration, shift_ns, depth_m)
     inside = _with_neighbours(samples, start_ns, end_ns)
     gaps = _gaps(inside, shift_ns)
+    middle_ns = (timing.start_ns + timing.end_ns) // 2
     return FrameMotion(
         track=track,
+        rotation_sigma_rad=bias.sigma_rad_s * np.abs(track.t_ns - middle_ns) * 1e-9,
         bias=bias,
         gyro_rate_hz=1e9 / float(np.median(np.diff(near.t_ns))),
         gaps_ns=gaps,

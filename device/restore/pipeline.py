@@ -154,6 +154,7 @@ def _motion_json(motion: FrameMotion) -> dict[str, object]:
         "bias_deg_s": np.rad2deg(motion.bias.rate_rad_s).round(4).tolist(),
         "bias_sigma_deg_s": round(float(np.rad2deg(motion.bias.sigma_rad_s)), 4),
         "bias_source": motion.bias.source,
+        "rotation_sigma_deg_max": round(float(np.rad2deg(motion.rotation_sigma_rad).max()), 4),
     }
 
 

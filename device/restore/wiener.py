@@ -26,6 +26,8 @@ Spectrum = NDArray[np.complex64]
 NOISE_WEIGHT = 1.0
 UNCERTAINTY_WEIGHT = 0.4
 MODEL_FLOOR = 0.01
+FLOOR_FREQUENCY = 0.02
+"""Cycles per pixel from which on the floor is whole."""
 _RINGS = 20
 _HIGH_PASS_SIGMA_PX = 1.5
 
@@ -48,6 +50,8 @@ class FrequencyPlane:
     high_pass : the guard's band, 1 - a Gaussian of 1.5 px.
     laplacian : the discrete Laplacian's transfer function, 1 at zero frequency.
     wrap : (size,) phase of a step of one pixel backwards around the edge.
+    floor : of the damping; it fades out towards zero frequency, because blur moves light and takes
+        none: what is damped there would lift the blacks.
     scene_weight : share of each frequency in a scene of power 1 / f^2 after the high pass.
     """
 
@@ -58,6 +62,7 @@ class FrequencyPlane:
     high_pass: Image
     laplacian: Image
     wrap: Spectrum
+    floor: Image
     scene_weight: Image
 
 
@@ -83,6 +88,7 @@ def frequency_plane(size: int) -> FrequencyPlane:
         high_pass=(1.0 - gaussian).astype(np.float32),
         laplacian=laplacian.astype(np.float32),
         wrap=np.exp(2j * np.pi * np.arange(size) / size).astype(np.complex64),
+        floor=(MODEL_FLOOR * np.minimum(squared / FLOOR_FREQUENCY**2, 1.0)).astype(np.float32),
         scene_weight=(scene_weight / scene_weight.sum()).astype(np.float32),
     )
 
@@ -104,8 +110,7 @@ def filter_tiles(
     damping = np.float32(NOISE_WEIGHT) * noise / _scene_power(power, H2, noise, plane)
     spread = np.square(2.0 * np.pi * sigma_px, dtype=np.float32)[:, None, None]
     damping += np.float32(UNCERTAINTY_WEIGHT) * np.minimum(spread * plane.squared, 1.0)
-    damping += np.float32(MODEL_FLOOR)
-    # Blur moves light and takes none: without this the floor would darken the picture.
+    damping += plane.floor
     damping[:, 0, 0] = 0.0
     denominator = H2 + damping
     spectrum *= (np.conj(H) / denominator)[:, None]

@@ -139,6 +139,14 @@ def test_the_time_shift_moves_the_look_up_forward() -> None:
     assert np.abs(rotation_log(difference[None])).max() < 1e-12
 
 
+def test_orientations_grow_uncertain_away_from_the_middle() -> None:
+    bias = GyroBias(np.zeros(3), 0.01, "calibration")
+    motion = frame_motion(samples(), camera(), timing(), bias=bias)
+    middle_ns = (timing().start_ns + timing().end_ns) / 2
+    away_s = np.abs(motion.track.t_ns - middle_ns) * 1e-9
+    np.testing.assert_allclose(motion.rotation_sigma_rad, 0.01 * away_s, atol=1e-10)
+
+
 def test_the_rate_is_reported() -> None:
     motion = frame_motion(samples(rate_hz=250.0), camera(), timing(), bias=NO_BIAS)
     assert motion.gyro_rate_hz == pytest.approx(250.0)
