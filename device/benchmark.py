@@ -98,17 +98,8 @@ def large_bundle(path: Path, exposure_s: float) -> Path:
     assert picture is not None, SCENE
     pixels = cv2.cvtColor(cv2.resize(picture, (WIDTH, HEIGHT)), cv2.COLOR_BGR2RGB)
     timing = FrameTiming(10_000_000_000, round(exposure_s * 1e9), LINE_TIME_NS, "top_down", HEIGHT)
-    calibration = CameraCalibration(
-        fx=FOCAL_PX,
-        fy=FOCAL_PX,
-        cx=0.5 * (WIDTH - 1),
-        cy=0.5 * (HEIGHT - 1),
-        width=WIDTH,
-        height=HEIGHT,
-        distortion_model="none",
-        distortion_coeffs=(),
-        T_cam_imu=np.eye(4),
-        gyro_bias_rad_s=(0.0, 0.0, 0.0),
+    calibration = CameraCalibration.centred(
+        FOCAL_PX, WIDTH, HEIGHT, gyro_bias_rad_s=(0.0, 0.0, 0.0)
     )
     t_s = np.arange(8.0, 10.6, 0.005)
     hand = HandShake(seed=1)

@@ -67,6 +67,35 @@ class CameraCalibration:
             found = f"{self.distortion_model} {list(self.distortion_coeffs)}"
             raise _refuse("distortion_coeffs", found, "a model that can be inverted in the picture")
 
+    @classmethod
+    def centred(
+        cls,
+        focal_px: float,
+        width: int,
+        height: int,
+        *,
+        T_cam_imu: NDArray[np.float64] | None = None,
+        timeshift_s: float = 0.0,
+        gyro_bias_rad_s: tuple[float, float, float] | None = None,
+    ) -> CameraCalibration:
+        """An ideal pinhole with square pixels and its axis through the middle of the picture.
+
+        T_cam_imu : None when the sensor's axes lie along the camera's own.
+        """
+        return cls(
+            fx=focal_px,
+            fy=focal_px,
+            cx=(width - 1) / 2,
+            cy=(height - 1) / 2,
+            width=width,
+            height=height,
+            distortion_model="none",
+            distortion_coeffs=(),
+            T_cam_imu=np.eye(4) if T_cam_imu is None else T_cam_imu,
+            timeshift_s=timeshift_s,
+            gyro_bias_rad_s=gyro_bias_rad_s,
+        )
+
     @cached_property
     def K(self) -> NDArray[np.float64]:  # noqa: N802 - the field's name
         """The camera matrix (3, 3)."""

@@ -43,17 +43,7 @@ class Scene:
 def simulated_calibration(width: int, height: int, *, view_deg: float = 60.0) -> CameraCalibration:
     """An ideal pinhole camera with this horizontal view and the sensor's axes along its own."""
     focal_px = width / 2 / math.tan(math.radians(view_deg) / 2)
-    return CameraCalibration(
-        fx=focal_px,
-        fy=focal_px,
-        cx=(width - 1) / 2,
-        cy=(height - 1) / 2,
-        width=width,
-        height=height,
-        distortion_model="none",
-        distortion_coeffs=(),
-        T_cam_imu=np.eye(4),
-    )
+    return CameraCalibration.centred(focal_px, width, height)
 
 
 def scene_for(

@@ -143,16 +143,11 @@ def _frame(pixels: NDArray[np.uint8], recording: _Recording, exposure_s: float) 
 
 def _calibration(width: int, height: int, focal_mm: float) -> CameraCalibration:
     focal_px = focal_mm * width / SENSOR_WIDTH_MM
-    return CameraCalibration(
-        fx=focal_px,
-        fy=focal_px,
-        cx=(width - 1) / 2,
-        cy=(height - 1) / 2,
-        width=width,
-        height=height,
-        distortion_model="none",
-        distortion_coeffs=(),
+    return CameraCalibration.centred(
+        focal_px,
+        width,
+        height,
         T_cam_imu=android_rear_T_cam_imu(),
-        gyro_bias_rad_s=ANDROID_GYRO_BIAS_RAD_S,
         timeshift_s=TIMESHIFT_S,
+        gyro_bias_rad_s=ANDROID_GYRO_BIAS_RAD_S,
     )

@@ -137,16 +137,10 @@ def _write(target: Path, number: int, path: Path, shot: _Shot, samples: ImuSampl
 
 def _calibration(width: int, height: int) -> CameraCalibration:
     focal_px = FOCAL_PX_AT_800 * width / 800
-    return CameraCalibration(
-        fx=focal_px,
-        fy=focal_px,
-        cx=(width - 1) / 2,
-        cy=(height - 1) / 2,
-        width=width,
-        height=height,
-        distortion_model="none",
-        distortion_coeffs=(),
+    return CameraCalibration.centred(
+        focal_px,
+        width,
+        height,
         T_cam_imu=android_rear_T_cam_imu(),
         gyro_bias_rad_s=ANDROID_GYRO_BIAS_RAD_S,
-        timeshift_s=0.0,
     )
