@@ -63,7 +63,12 @@ class RunLog:
         self._bar.update(self._task, completed=step)
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
-        """Write one line; a figure that is not finite becomes null, for JSON has no other word."""
+        """Write one line, none without figures.
+
+        A figure that is not finite becomes null: JSON has no other word for it.
+        """
+        if not figures:
+            return
         line = {name: value if math.isfinite(value) else None for name, value in figures.items()}
         self._file.write(json.dumps({"step": step, **line}) + "\n")
         self._file.flush()

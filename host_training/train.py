@@ -34,6 +34,7 @@ from host_training.checkpoint import (
 )
 from host_training.config import TrainConfig
 from host_training.runlog import RunLog
+from host_training.watch import Watch
 from host_training.world import World
 
 Batch = dict[str, Tensor]
@@ -102,6 +103,7 @@ def train(
     run: Path,
     *,
     world: World | None = None,
+    watch: Watch | None = None,
     bar: bool = False,
     extra: dict[str, Any] | None = None,
     clock_s: Callable[[], float] = time.perf_counter,
@@ -110,6 +112,7 @@ def train(
     """Train a network, from the newest checkpoint in the folder `run` when there is one.
 
     open_batches : called once with the number of steps that are done.
+    watch : judges the averaged weights at every checkpoint.
     extra : plain JSON to keep with every checkpoint.
     on_step : told every step done and its loss, in this process alone.
 
@@ -139,8 +142,11 @@ def train(
                     rate = config.rate_at(state.step - 1)
                     log.write(state.step, {**meter.figures(), "rate": rate, "gradient": norm})
             if last or state.step % config.save_steps == 0:
-                if world.leads:
-                    save_checkpoint(run, state, config, extra=extra)
+                if log:
+                    scores = watch.scores(network, state.average.weights) if watch else {}
+                    log.write(state.step, scores)
+                    told = {**(extra or {}), "scores": scores}
+                    save_checkpoint(run, state, config, extra=told)
                 saved = state.step
                 world.wait()
     return Outcome(state.step, asked, run / checkpoint_name(saved))

@@ -26,6 +26,7 @@ from device.errors import InputError  # noqa: E402
 from host_training.checkpoint import CheckpointError, checkpoints, read_checkpoint  # noqa: E402
 from host_training.config import TrainConfig  # noqa: E402
 from host_training.train import Outcome, Task, TrainingError, train  # noqa: E402
+from host_training.watch import Watch  # noqa: E402
 from host_training.world import World, joined_world  # noqa: E402
 
 PAIRS = 8
@@ -220,6 +221,23 @@ def test_the_average_follows_the_weights(tmp_path: Path) -> None:
     last = found["weights.safetensors"]["first.weight"]
     average = found["average.safetensors"]["first.weight"]
     assert 0 < (average - last).norm() < 0.1 * (start - last).norm()
+
+
+def test_the_averaged_weights_are_watched(tmp_path: Path) -> None:
+    """Blurred and filtered score as their errors do by hand; the restored one rises."""
+    watch = Watch([pairs()], TASK.restore, border_px=0)
+    network = toy()
+    done = train(network, TASK, batches, config(steps=80, save_steps=40), tmp_path, watch=watch)
+    told = [line for line in lines(tmp_path) if "psnr_restored" in line]
+    assert [line["step"] for line in told] == [40, 80]
+    assert told[1]["psnr_restored"] > told[0]["psnr_restored"] > 0
+    data = pairs()
+    for name in ("blurred", "filtered"):
+        power = (data[name] - data["sharp"]).square().mean((1, 2, 3))
+        assert told[0][f"psnr_{name}"] == pytest.approx(float((-10 * power.log10()).mean()), 1e-5)
+    scores = read_checkpoint(done.checkpoint).metadata["scores"]
+    assert scores["psnr_restored"] == told[1]["psnr_restored"]
+    assert network.training
 
 
 @pytest.mark.parametrize(
