@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make demo    see it work: writes demo-output/index.html (no camera, no sensor, no torch)"
-	@echo "make test    run all tests"
-	@echo "make lint    ruff and mypy"
+	@echo "make test    run all tests (those of training need torch: make lint installs it)"
+	@echo "make lint    ruff and mypy (installs torch: training code is checked too)"
 	@echo "make bench   measure speed and memory on this machine"
 	@echo "make quality measure the restoration on a simulated test set (PHOTOS= and MOTION= folders)"
 	@echo "make clean   remove the environment and everything that was written here"
@@ -25,13 +25,20 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@ $(VENV)/run.stamp
 
+# Training code needs torch; pinned, because the newest release may come with gigabytes of CUDA.
+TORCH ?= torch==2.13.0
+$(VENV)/train.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,train,export]"
+	touch $@ $(VENV)/dev.stamp $(VENV)/run.stamp
+
 demo: $(VENV)/run.stamp
 	$(BIN)/stillpi demo --output demo-output
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/dev.stamp
+lint: $(VENV)/train.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
