@@ -41,3 +41,15 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gyro *= 1 + 0.8 * np.sin(0.9 * t_s)
     np.savetxt(folder / "hand.txt", np.column_stack([t_ns, gyro]), fmt="%.9f")
     return folder.parent
+
+
+@pytest.fixture(scope="session")
+def big_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two textured pictures of 400x360 for training, and one that is kept for tests (c.png)."""
+    folder = tmp_path_factory.mktemp("big-photos")
+    rng = np.random.default_rng(6)
+    for name in ("a", "b", "c"):
+        coarse = rng.integers(20, 236, (90, 100, 3), np.uint8)
+        picture = cv2.resize(coarse, (400, 360), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"{name}.png"), picture)
+    return folder

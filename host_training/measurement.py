@@ -1,0 +1,188 @@
+"""A rendered scene as the Pi gets it: noise, clipping, codes, JPEG, a wrong log, the filter.
+
+The same scene can be measured any number of times, each with noise and errors of its own. Field
+and filter are the device's own code, so a network is trained on exactly what it will be given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from device.capture.camera import NoiseModel
+from device.capture.develop import develop, noise_at_gain
+from device.frame_file import encode_jpeg
+from device.kernels.encode import PATHS_STRIDE_PX
+from device.kernels.field import KernelField, SyncError, kernel_field
+from device.motion.frame_motion import frame_motion
+from device.restore.filter_stage import filter_photo, grid_for
+from device.restore.guard import blur_extent_px
+from device.restore.noise import estimate_noise, noise_variance
+from device.restore.tone import encode, to_linear
+from device.restore.working import CHANGE_UNIT, WorkingPhoto
+from firmware_bridge.samples import ImuSamples
+from host_training.sensor_log import CalibrationErrors, miscalibrated, sensor_log
+from host_training.synthesize import RenderedScene, log_uniform
+
+Image = NDArray[np.float32]
+
+_LOG_MARGIN_NS = 150_000_000
+_TRIES = 4
+LARGEST_ERRORS = CalibrationErrors(
+    time_shift_s=3e-3, bias_deg_s=0.3, focal_share=0.01, axis_deg=0.5
+)
+"""Of a calibration that was done with less care than it should be."""
+
+
+@dataclass(frozen=True)
+class MeasurementErrors:
+    """How wrong measurements are at full strength; each magnitude is uniform from 0 to this.
+
+    slow_share : of logs at 100 Hz instead of 200. lost_share : of samples that never arrive.
+    still_share : of measurements with no motion data (a zero field); reversed_share : with the
+    sensor mounted the wrong way round. unknown_noise_share : where the noise is estimated from
+    the picture. jpeg_share : of pictures that went through a JPEG of `jpeg_quality`.
+    """
+
+    calibration: CalibrationErrors = LARGEST_ERRORS
+    slow_share: float = 0.2
+    lost_share: float = 0.01
+    still_share: float = 0.04
+    reversed_share: float = 0.02
+    unknown_noise_share: float = 0.1
+    gain: tuple[float, float] = (1.0, 10.0)
+    jpeg_share: float = 0.75
+    jpeg_quality: tuple[int, int] = (88, 97)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the Pi knows of a scene after its filter; all pictures (P, P, 3).
+
+    blurred, sharp : uint8 sRGB. filtered : float16, sRGB-coded 0..1.
+    noise : the model the Pi uses, of linear light at the working scale.
+    """
+
+    blurred: NDArray[np.uint8]
+    filtered: NDArray[np.float16]
+    sharp: NDArray[np.uint8]
+    field: KernelField
+    noise: NoiseModel
+    blur_px: float
+
+    def noise_cells(self, rows: slice, columns: slice) -> Image:
+        """(1, rows / 8, columns / 8) standard deviation of the noise, as the device gives it."""
+        linear = to_linear(self.blurred[rows, columns], "srgb")
+        level = linear.mean(axis=2)
+        down, across = (side // PATHS_STRIDE_PX for side in level.shape)
+        cells = level.reshape(down, PATHS_STRIDE_PX, across, PATHS_STRIDE_PX).mean(axis=(1, 3))
+        return np.asarray(np.sqrt(noise_variance(cells, self.noise, "srgb"))[None], np.float32)
+
+
+def measure(
+    scene: RenderedScene,
+    errors: MeasurementErrors,
+    rng: np.random.Generator,
+    *,
+    strength: float = 1.0,
+) -> Measured:
+    """Photograph a scene, log its motion and filter it.
+
+    strength : 0..1, scales the errors of log and calibration; 0 gives the exact field, though
+    still through a gyroscope's samples. Noise of the picture is not scaled.
+    """
+    truth = noise_at_gain(log_uniform(errors.gain, rng))
+    blurred = develop(scene.light.astype(np.float32), "srgb", truth, rng)
+    if rng.random() < errors.jpeg_share:
+        blurred = _through_jpeg(blurred, int(rng.integers(*errors.jpeg_quality)))
+    noise = truth
+    if rng.random() < errors.unknown_noise_share:
+        noise = estimate_noise(to_linear(blurred[..., 1], "srgb"))
+    field = _measured_field(scene, errors, strength, rng)
+    return Measured(
+        blurred=blurred,
+        filtered=_filtered(blurred, field, noise, scene.frame_width_px),
+        sharp=scene.sharp,
+        field=field,
+        noise=noise,
+        blur_px=scene.blur_px,
+    )
+
+
+def _measured_field(
+    scene: RenderedScene, errors: MeasurementErrors, strength: float, rng: np.random.Generator
+) -> KernelField:
+    """The field that the Pi computes from the log, without gaps: there no network is asked."""
+    kind = rng.random()
+    for _ in range(_TRIES):
+        samples = _log(scene, errors, strength, rng)
+        calibration = miscalibrated(
+            scene.calibration, _drawn(errors.calibration, strength, rng), rng
+        )
+        motion = frame_motion(samples, calibration, scene.timing)
+        field = kernel_field(
+            motion.track,
+            calibration,
+            scene.timing,
+            gaps_ns=motion.gaps_ns,
+            sync=SyncError(rate_rad_s=motion.bias.sigma_rad_s),
+        )
+        if field.valid.all():
+            break
+    else:
+        field = scene.field
+    if kind < errors.still_share:
+        return replace(field, paths_px=np.zeros_like(field.paths_px))
+    if kind < errors.still_share + errors.reversed_share * strength:
+        return replace(field, paths_px=-field.paths_px)
+    return field
+
+
+def _log(
+    scene: RenderedScene, errors: MeasurementErrors, strength: float, rng: np.random.Generator
+) -> ImuSamples:
+    slow = rng.random() < errors.slow_share * strength
+    samples = sensor_log(
+        scene.source,
+        scene.calibration,
+        scene.timing.start_ns - _LOG_MARGIN_NS,
+        scene.timing.end_ns + _LOG_MARGIN_NS,
+        rng,
+        rate_hz=100.0 if slow else 200.0,
+    )
+    arrived = rng.random(len(samples)) >= errors.lost_share * strength
+    # The ends stay: a log that does not cover the exposure is refused before any network.
+    arrived[[0, -1]] = True
+    return ImuSamples(samples.t_ns[arrived], samples.gyro_rad_s[arrived], samples.acc_g[arrived])
+
+
+def _drawn(
+    largest: CalibrationErrors, strength: float, rng: np.random.Generator
+) -> CalibrationErrors:
+    time, bias, focal, axis = strength * rng.random(4)
+    return CalibrationErrors(
+        time_shift_s=largest.time_shift_s * time,
+        bias_deg_s=largest.bias_deg_s * bias,
+        focal_share=largest.focal_share * focal,
+        axis_deg=largest.axis_deg * axis,
+    )
+
+
+def _through_jpeg(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    data = np.frombuffer(encode_jpeg(pixels, quality), np.uint8)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was encoded a line ago
+    return np.ascontiguousarray(decoded[:, :, ::-1], dtype=np.uint8)
+
+
+def _filtered(
+    blurred: NDArray[np.uint8], field: KernelField, noise: NoiseModel, frame_width_px: int
+) -> NDArray[np.float16]:
+    photo = WorkingPhoto(blurred, "srgb", 1)
+    grid = grid_for(blur_extent_px(field), frame_width_px)
+    change, _ = filter_photo(photo, field, noise, grid, threads=1, show=lambda stage, share: None)
+    linear = to_linear(blurred, "srgb") + CHANGE_UNIT * change
+    return encode(np.clip(linear, 0.0, 1.0), "srgb").astype(np.float16)
