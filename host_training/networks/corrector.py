@@ -1,8 +1,11 @@
 """The corrector: removes what the inverse filter leaves, ringing, noise and marks of sync error.
 
 A U-Net at 1/2, 1/4 and 1/8 of the picture's size, of 3x3 convolutions, ReLU, additions and
-nearest-neighbour resizes alone: all of it runs in int8. No batch normalisation, no transposed
-convolution, no DepthToSpace; widths are multiples of 16, as the kernels want.
+nearest-neighbour resizes: all of it runs in int8. No batch normalisation, no transposed
+convolution; widths are multiples of 16, as the kernels want. The output is a pixel-shuffle
+(DepthToSpace): a resize to full size and a convolution to 3 channels costs as many multiplications
+and took 7.2 ms instead of 4.9 ms for a tile of M, 256 px, INT8, onnxruntime 1.31, one x86 thread,
+because matrix kernels are made for more than 3 columns.
 """
 
 from __future__ import annotations
@@ -88,7 +91,7 @@ class Corrector(nn.Module):
         self.decode_quarter = _level(quarter, plan.quarter_blocks)
         self.up_to_half = nn.Conv2d(quarter, half, 3, padding=1)
         self.decode_half = _level(half, plan.half_blocks)
-        self.output = nn.Conv2d(half, 3, 3, padding=1)
+        self.output = nn.Conv2d(half, 12, 3, padding=1)
         self._initialise()
 
     def forward(self, blurred: Tensor, filtered: Tensor, paths: Tensor, noise: Tensor) -> Tensor:
@@ -106,8 +109,7 @@ class Corrector(nn.Module):
         eighth = self.bottom(eighth)
         quarter = self.decode_quarter(quarter + _enlarge(self.up_to_quarter(eighth), 2))
         half = self.decode_half(half + _enlarge(self.up_to_half(quarter), 2))
-        residual: Tensor = self.output(_enlarge(half, 2))
-        return residual
+        return functional.pixel_shuffle(self.output(half), 2)
 
     def _initialise(self) -> None:
         for module in self.modules():
