@@ -6,6 +6,7 @@ The sums are computed in float32 under autocast too: bfloat16 has three digits.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -90,11 +91,18 @@ def reblur(coded: Tensor, transfer: Tensor) -> Tensor:
     return blurred
 
 
-def reblur_loss(restored: Tensor, blurred: Tensor, transfer: Tensor, margin_px: int) -> Tensor:
+def reblur_loss(
+    restored: Tensor,
+    blurred: Tensor,
+    transfer: Tensor,
+    margin_px: int,
+    judged: Tensor | None = None,
+) -> Tensor:
     """How far the re-blurred result is from the photograph, in linear light, Charbonnier's mean.
 
     Left out: `margin_px` at every side, where the picture wraps around (at least half the longest
-    path), and pixels of the photograph that may be clipped. Raises ValueError when nothing is left.
+    path), pixels of the photograph that may be clipped, and pictures where `judged` (B,) is False.
+    0 when no pixel is left. Raises ValueError when the margin leaves none.
     """
     height, width = restored.shape[-2:]
     if 2 * margin_px >= min(height, width):
@@ -102,6 +110,8 @@ def reblur_loss(restored: Tensor, blurred: Tensor, transfer: Tensor, margin_px: 
     inner = (..., slice(margin_px, height - margin_px), slice(margin_px, width - margin_px))
     difference = (reblur(restored, transfer) - srgb_to_linear(blurred))[inner]
     trusted = (blurred.float() < _SATURATED)[inner]
+    if judged is not None:
+        trusted = trusted & judged[:, None, None, None]
     distance = torch.sqrt(difference.square() + _CHARBONNIER_EPSILON**2)
     return (distance * trusted).sum() / trusted.sum().clamp(min=1)
 
@@ -111,21 +121,24 @@ class CorrectorLoss:
     """Charbonnier + FFT-L1 + re-blur, weighted: the correctors' loss.
 
     The re-blur term is told the MEASURED path, which is wrong by the sensor's errors: a weight
-    near that of the others would teach the network to believe it.
+    near that of the others would teach the network to believe it. A picture whose paths are all 0
+    has no motion data and is not judged by it.
     """
 
     fft_weight: float = 0.1
     reblur_weight: float = 0.05
     margin_px: int = 24
 
-    def __call__(self, restored: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    def __call__(self, restored: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """Loss of `restored` (B, 3, S, S) for a batch with sharp, blurred and paths."""
         loss = charbonnier(restored, batch["sharp"])
         if self.fft_weight:
             loss = loss + self.fft_weight * fft_l1(restored, batch["sharp"])
         if self.reblur_weight:
-            transfer = transfer_functions(batch["paths"], *restored.shape[-2:])
+            paths = batch["paths"]
+            transfer = transfer_functions(paths, *restored.shape[-2:])
+            measured = paths.abs().amax(dim=(1, 2, 3)) > 0
             loss = loss + self.reblur_weight * reblur_loss(
-                restored, batch["blurred"], transfer, self.margin_px
+                restored, batch["blurred"], transfer, self.margin_px, measured
             )
         return loss

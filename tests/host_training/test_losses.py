@@ -144,3 +144,26 @@ def test_bfloat16_is_judged_in_float32() -> None:
     batch = {"sharp": sharp, "blurred": sharp, "paths": torch.zeros(2, 16, 8, 8)}
     for value in (seed_loss(restored, sharp), CorrectorLoss(margin_px=8)(restored, batch)):
         assert value.dtype == torch.float32
+
+
+def test_pictures_without_motion_data_are_not_held_to_the_photograph() -> None:
+    blurred, sharp = _pictures(7), _pictures(8)
+    plain = CorrectorLoss(reblur_weight=0.0, margin_px=8)
+    with_reblur = CorrectorLoss(margin_px=8)
+    paths = torch.zeros(2, 16, 8, 8)
+    batch = {"sharp": sharp, "blurred": blurred, "paths": paths}
+    assert with_reblur(sharp, batch).item() == plain(sharp, batch).item()
+    measured = {**batch, "paths": torch.cat([paths[:1], paths[1:] + 0.01])}
+    assert with_reblur(sharp, measured).item() > plain(sharp, measured).item()
+
+
+def test_autocast_and_memory_format_change_nothing() -> None:
+    sharp, restored = _pictures(9), _pictures(10)
+    paths = _paths_view(np.stack([_curved_path_px(10.0)] * 2))
+    batch = {"sharp": sharp, "blurred": _pictures(11), "paths": paths}
+    loss = CorrectorLoss(margin_px=8)
+    expected = loss(restored, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(loss(restored, batch), expected)
+    last = {k: x.to(memory_format=torch.channels_last) for k, x in batch.items()}
+    torch.testing.assert_close(loss(restored.to(memory_format=torch.channels_last), last), expected)
