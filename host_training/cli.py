@@ -17,6 +17,7 @@ from device.output import write_atomic
 from device.restore.pipeline import RestoreOptions
 from host_training.evaluate import evaluate
 from host_training.figures import markdown, sheet_strip, summary_json
+from host_training.pairs_command import add_pairs_parser
 from host_training.shot import ShotOptions
 from host_training.testset import make_testset
 
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_testset(commands)
     _add_evaluate(commands)
+    add_pairs_parser(commands)
     return parser
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +14,11 @@ from device.restore.filter_stage import filter_photo, grid_for
 from device.restore.guard import blur_extent_px
 from device.restore.network_stage import correct_photo
 from device.restore.working import WorkingPhoto
+from host_training.cli import main
 from host_training.hand_motion import read_hand_motion
 from host_training.measurement import MeasurementErrors, measure
 from host_training.pairs import Pair, PairOptions, PairSource, RollingCache, pair_at, turned
-from host_training.pairs_command import add_pairs_parser, described
+from host_training.pairs_command import described
 from host_training.photo_library import PhotoLibrary
 from host_training.synthesize import SceneOptions, synthesize
 
@@ -168,12 +168,9 @@ def test_crops_that_are_no_multiple_of_a_cell_are_refused() -> None:
 def test_the_command_measures_and_describes(
     big_photos: Path, motion: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parser = argparse.ArgumentParser()
-    add_pairs_parser(parser.add_subparsers())
     words = ["pairs", "--photos", str(big_photos), "--motion", str(motion), "--crop", "32"]
     words += ["--seconds", "0.1", "--shrink", "1", "--scenes", "2"]
-    args = parser.parse_args(words)
-    assert args.run(args) == 0
+    assert main(words) == 0
     out = capsys.readouterr().out
     assert "2 photographs decoded" in out
     assert "pairs a second of 32x32 px with 1 process(es)" in out
