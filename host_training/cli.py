@@ -20,6 +20,7 @@ from host_training.figures import markdown, sheet_strip, summary_json
 from host_training.pairs_command import add_pairs_parser
 from host_training.shot import ShotOptions
 from host_training.testset import make_testset
+from host_training.train_command import add_train_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_testset(commands)
     _add_evaluate(commands)
     add_pairs_parser(commands)
+    add_train_parser(commands)
     return parser
 
 

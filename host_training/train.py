@@ -121,11 +121,12 @@ def train(
     world = world or World()
     state = _begin(network, config, run, world)
     model = world.wrap(network)
-    batches = iter(open_batches(state.step))
     meter = _Meter(clock_s)
     asked, saved = False, state.step
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
+        # Opened under the handler: worker processes then outlive a Ctrl-C, which reaches them too.
+        batches = open_batches(state.step)
         log = stack.enter_context(_log(config, run, state, bar)) if world.leads else None
         while state.step < config.steps and not asked:
             meter.begins()
