@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from device.capture.camera import NoiseModel
 from device.capture.develop import develop, noise_at_gain
+from device.capture.timing import FrameTiming
 from device.frame_file import encode_jpeg
 from device.kernels.encode import PATHS_STRIDE_PX
 from device.kernels.field import KernelField, SyncError, kernel_field
@@ -42,16 +43,19 @@ class MeasurementErrors:
     """How wrong measurements are at full strength; each magnitude is uniform from 0 to this.
 
     slow_share : of logs at 100 Hz instead of 200. lost_share : of samples that never arrive.
-    still_share : of measurements with no motion data (a zero field); reversed_share : with the
-    sensor mounted the wrong way round. unknown_noise_share : where the noise is estimated from
-    the picture. jpeg_share : of pictures that went through a JPEG of `jpeg_quality`.
+    line_time_share : relative error of the rows' read-out time.
+    still_share : of measurements with no motion data (a zero field). foreign_share : with another
+    motion's, the true paths turned and stretched at random.
+    unknown_noise_share : where the noise is estimated from the picture.
+    jpeg_share : of pictures that went through a JPEG of `jpeg_quality`.
     """
 
     calibration: CalibrationErrors = LARGEST_ERRORS
+    line_time_share: float = 0.02
     slow_share: float = 0.2
     lost_share: float = 0.01
     still_share: float = 0.04
-    reversed_share: float = 0.02
+    foreign_share: float = 0.03
     unknown_noise_share: float = 0.1
     gain: tuple[float, float] = (1.0, 10.0)
     jpeg_share: float = 0.75
@@ -122,11 +126,12 @@ def _measured_field(
         calibration = miscalibrated(
             scene.calibration, _drawn(errors.calibration, strength, rng), rng
         )
-        motion = frame_motion(samples, calibration, scene.timing)
+        timing = _misread(scene.timing, strength * errors.line_time_share, rng)
+        motion = frame_motion(samples, calibration, timing)
         field = kernel_field(
             motion.track,
             calibration,
-            scene.timing,
+            timing,
             gaps_ns=motion.gaps_ns,
             sync=SyncError(rate_rad_s=motion.bias.sigma_rad_s),
         )
@@ -136,9 +141,21 @@ def _measured_field(
         field = scene.field
     if kind < errors.still_share:
         return replace(field, paths_px=np.zeros_like(field.paths_px))
-    if kind < errors.still_share + errors.reversed_share * strength:
-        return replace(field, paths_px=-field.paths_px)
+    if kind < errors.still_share + errors.foreign_share * strength:
+        return replace(field, paths_px=_foreign(field.paths_px, rng))
     return field
+
+
+def _misread(timing: FrameTiming, largest: float, rng: np.random.Generator) -> FrameTiming:
+    wrong = 1.0 + largest * rng.uniform(-1.0, 1.0)
+    return replace(timing, line_time_ns=timing.line_time_ns * wrong)
+
+
+def _foreign(paths_px: Image, rng: np.random.Generator) -> Image:
+    """All paths (..., 2) turned by one angle and stretched by one factor of 1/2 to 2."""
+    angle, factor = rng.uniform(-np.pi, np.pi), log_uniform((0.5, 2.0), rng)
+    cos, sin = factor * np.cos(angle), factor * np.sin(angle)
+    return np.asarray(paths_px @ np.array([[cos, sin], [-sin, cos]]), np.float32)
 
 
 def _log(

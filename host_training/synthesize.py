@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.calibration import CameraCalibration
-from device.capture.render import render_exposure, render_sharp
+from device.capture.render import Layer, render_exposure, render_sharp
 from device.capture.timing import FrameTiming, RowOrder
 from device.kernels.field import KernelField, kernel_field
 from device.motion.poses import PoseTrack
@@ -45,6 +45,7 @@ class SceneOptions:
     hand_model_share : of scenes whose motion is the hand-shake model instead of a recording.
     near_share : of scenes so near that the hand's translation, which a gyroscope does not see,
         adds up to `translation_px` of blur.
+    layer_share : of scenes with something sharp in them that moves along with the camera.
     """
 
     window_px: int = 288
@@ -54,6 +55,7 @@ class SceneOptions:
     hand_model_share: float = 0.2
     near_share: float = 0.3
     translation_px: float = 1.5
+    layer_share: float = 0.06
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def synthesize(
 ) -> RenderedScene:
     """Draw photograph, motion, camera and exposure, and render them.
 
-    exposure_renderer : the forward model, or another that equals it (`torch_forward`).
+    exposure_renderer : the forward model, or another that equals it (`torch_forward`), for scenes
+        without a layer.
     """
     frame_width = int(rng.choice(options.frame_widths_px))
     truth, top = _window_calibration(frame_width, options.window_px, rng)
@@ -105,8 +108,14 @@ def synthesize(
     scene *= np.float32(rng.uniform(0.6, 1.1))
     scene_K = truth.K.copy()
     scene_K[:2, 2] += SURROUND_PX
-    light = exposure_renderer(scene, scene_K, truth, timing, track, depth_m=depth_m)
-    sharp = render_sharp(scene, scene_K, truth, timing, track, depth_m=depth_m)
+    seen = scene, scene_K, truth, timing, track
+    if rng.random() < options.layer_share:
+        layers = [_layer(library, options.window_px, rng)]
+        light = render_exposure(*seen, depth_m=depth_m, layers=layers)
+        sharp = render_sharp(*seen, depth_m=depth_m, layers=layers)
+    else:
+        light = exposure_renderer(*seen, depth_m=depth_m)
+        sharp = render_sharp(*seen, depth_m=depth_m)
     return RenderedScene(
         light=light.astype(np.float16),
         sharp=from_linear(sharp, "srgb"),
@@ -215,3 +224,13 @@ def _depth_m(
     moved_m = float(np.linalg.norm(np.ptp(track.centre_m[inside], axis=0)))
     wanted_px = options.translation_px * rng.uniform(0.2, 1.0)
     return max(_NEAREST_SCENE_M, moved_m * truth.fx / wanted_px)
+
+
+def _layer(library: PhotoLibrary, window_px: int, rng: np.random.Generator) -> Layer:
+    """A disc of another photograph, fixed to the camera, about a fifth of the window."""
+    radius_px = window_px * rng.uniform(0.15, 0.35)
+    u0, v0 = rng.uniform(0.25, 0.75, 2) * window_px
+    v, u = np.mgrid[:window_px, :window_px]
+    inside_px = radius_px - np.hypot(u - u0, v - v0)
+    alpha = np.clip(inside_px / 2 + 0.5, 0, 1).astype(np.float32)
+    return Layer(library.cutout(window_px, rng), alpha)

@@ -26,10 +26,14 @@ from host_training.synthesize import (
 )
 
 OPTIONS = SceneOptions(
-    window_px=160, frame_widths_px=(960,), blur_quantiles_px=(8.0, 9.0), near_share=0.0
+    window_px=160,
+    frame_widths_px=(960,),
+    blur_quantiles_px=(8.0, 9.0),
+    near_share=0.0,
+    layer_share=0.0,
 )
 CLEAN = MeasurementErrors(
-    still_share=0.0, unknown_noise_share=0.0, jpeg_share=0.0, gain=(1.0, 1.001)
+    still_share=0.0, foreign_share=0.0, unknown_noise_share=0.0, jpeg_share=0.0, gain=(1.0, 1.001)
 )
 
 
@@ -132,6 +136,25 @@ def test_without_motion_data_the_filter_leaves_the_photograph(scenes: list[Rende
     assert not still.field.paths_px.any()
     coded = encode(to_linear(still.blurred, "srgb").astype(np.float64), "srgb")
     np.testing.assert_allclose(still.filtered, coded, atol=1e-3)
+
+
+def test_what_moves_with_the_camera_is_sharp_in_the_photograph(
+    library: PhotoLibrary, motions: list[HandMotion]
+) -> None:
+    options = replace(OPTIONS, layer_share=1.0)
+    made = synthesize(library, motions, options, np.random.default_rng(3))
+    light = np.clip(made.light.astype(np.float32), 0, 1)
+    error = np.abs(light - to_linear(made.sharp, "srgb")).max(axis=2)
+    assert 0.04 < (error < 0.01).mean() < 0.6
+    assert np.median(error) > 0.02
+
+
+def test_foreign_motion_has_another_direction_or_length(scenes: list[RenderedScene]) -> None:
+    errors = replace(CLEAN, foreign_share=1.0)
+    foreign = measure(scenes[0], errors, np.random.default_rng(5))
+    ratio = np.median(foreign.field.length_px) / scenes[0].blur_px
+    assert 0.45 < ratio < 2.2
+    assert np.abs(foreign.field.paths_px - scenes[0].field.paths_px).max() > 2
 
 
 def test_every_measurement_has_noise_of_its_own(scenes: list[RenderedScene]) -> None:
