@@ -126,7 +126,9 @@ def train(
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
         # Opened under the handler: worker processes then outlive a Ctrl-C, which reaches them too.
-        batches = open_batches(state.step)
+        # A loader draws a seed for them, which must not move the run's own generator.
+        with torch.random.fork_rng(devices=[]):
+            batches = open_batches(state.step)
         log = stack.enter_context(_log(config, run, state, bar)) if world.leads else None
         while state.step < config.steps and not asked:
             meter.begins()

@@ -95,7 +95,11 @@ def _with(words: str) -> str:
 
 def run_train(args: argparse.Namespace) -> int:
     """Train; returns the exit code: 0 also when a signal ended the run."""
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        found = f"no module {error.name}"
+        raise InputError("stillpi-train", "train", found, "pip install 'stillpi[train]'") from error
 
     from host_training.pairs import PairOptions, PairSource
     from host_training.tasks import build_network, task_of

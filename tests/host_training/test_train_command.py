@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,14 +59,34 @@ def test_training_goes_on_where_it_ended(
     assert watched[0]["psnr_restored"] == pytest.approx(watched[0]["psnr_filtered"], abs=1)
 
 
-def test_sigterm_saves_and_ends_well(tmp_path: Path, sharp: Path, motion: Path) -> None:
-    told = command(tmp_path, sharp, motion, "--steps", "1000000", "--save-steps", "1000000")
+def test_real_pairs_resume_exactly_too(tmp_path: Path, sharp: Path, motion: Path) -> None:
+    """The last checkpoint is lost and made again, by two workers that start anew."""
+    told = command(tmp_path, sharp, motion, "--steps", "3", "--save-steps", "1", "--workers", "2")
+    assert main(told) == 0
+    last = checkpoints(tmp_path)[-1]
+    before = read_checkpoint(last).files
+    shutil.rmtree(last)
+    assert main(told) == 0
+    assert read_checkpoint(last).files == before
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C"])
+def test_a_signal_saves_and_ends_well(tmp_path: Path, sharp: Path, motion: Path, how: str) -> None:
+    """Ctrl-C reaches the worker that makes pairs as well."""
+    workers = "1" if how == "Ctrl-C" else "0"
+    told = command(tmp_path, sharp, motion, "--steps", "1000000", "--workers", workers)
     process = subprocess.Popen(
-        [sys.executable, "-m", "host_training.cli", *told], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "host_training.cli", *told],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         _wait_for_a_step(tmp_path / "log.jsonl", process)
-        process.send_signal(signal.SIGTERM)
+        if how == "Ctrl-C":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
