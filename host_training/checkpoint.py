@@ -107,10 +107,16 @@ def save_checkpoint(
         **(extra or {}),
     }
     text = json.dumps(metadata, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with new_folder(folder) as temporary:
-        for name, data in contents.items():
-            (temporary / name).write_bytes(data)
-        (temporary / METADATA).write_text(text, encoding="utf-8")
+    for half_written in run.glob(".step-*"):  # by a run that was killed
+        shutil.rmtree(half_written)
+    try:
+        with new_folder(folder) as temporary:
+            for name, data in contents.items():
+                (temporary / name).write_bytes(data)
+            (temporary / METADATA).write_text(text, encoding="utf-8")
+    except OSError as error:
+        # A failed write names no file of its own accord, a failed open one that is hidden.
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     for old in checkpoints(run)[: -config.keep]:
         shutil.rmtree(old)
     return folder

@@ -90,7 +90,7 @@ def test_the_average_is_what_others_load(tmp_path: Path) -> None:
 @pytest.mark.parametrize("room", [0, 200, 2000])
 def test_a_full_disk_leaves_the_last_good_one(tmp_path: Path, room: int) -> None:
     good = save_checkpoint(tmp_path, state(step=1), CONFIG)
-    with files_of_at_most(room), pytest.raises(OSError):  # noqa: PT011 - which one is the system's
+    with files_of_at_most(room), pytest.raises(OSError, match="step-00000002"):
         save_checkpoint(tmp_path, state(step=2), CONFIG)
     assert list(tmp_path.iterdir()) == [good]
     restore(state(), read_checkpoint(tmp_path))
@@ -100,6 +100,13 @@ def test_the_oldest_go_only_when_the_new_one_is_there(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, state(step=step), CONFIG)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
+
+
+def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
+    (tmp_path / ".step-00000001.x").mkdir()
+    (tmp_path / ".step-00000001.x" / "weights.safetensors").write_bytes(b"half")
+    assert save_checkpoint(tmp_path, state(step=1), CONFIG) == tmp_path / "step-00000001"
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
 
 
 def test_another_network_is_named(tmp_path: Path) -> None:
