@@ -11,7 +11,7 @@ from typing import Any
 
 from device.commands.restoring import one_line
 from device.errors import InputError, StillpiError
-from device.restore.network import load_model
+from device.restore.network import ModelBundle, load_model
 
 EXIT_BAD_INPUT = 2
 
@@ -40,22 +40,28 @@ def _parser() -> argparse.ArgumentParser:
 def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "build",
-        help="ONNX file to model bundle",
+        help="checkpoint or ONNX file to model bundle",
         description="Write a model bundle: the network with its hash, tensors and tile, loaded "
         "back as a device does before it gets its name.",
     )
-    parser.add_argument("network", type=Path, metavar="MODEL.onnx")
+    parser.add_argument("network", type=Path, metavar="CHECKPOINT|MODEL.onnx")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--name", required=True, help="what reports call the model")
-    parser.add_argument(
-        "--tile", type=int, required=True, metavar="PX", help="pixels a side of its tiles"
+    of_checkpoint = parser.add_argument_group("of a checkpoint")
+    of_checkpoint.add_argument(
+        "--precision",
+        choices=("float32", "U8S8", "S8S8"),
+        default="U8S8",
+        help="int8 as x86 (U8S8) or Arm (S8S8) runs it best (default: %(default)s)",
     )
-    parser.add_argument(
-        "--halo",
-        type=int,
-        required=True,
-        metavar="PX",
-        help="pixels at each edge of a tile whose result is not used",
+    of_checkpoint.add_argument(
+        "--photos", type=Path, metavar="DIR", help="what the ranges of int8 are calibrated on"
+    )
+    of_checkpoint.add_argument("--motion", type=Path, metavar="DIR", help="likewise")
+    of_onnx = parser.add_argument_group("of an ONNX file, all needed")
+    of_onnx.add_argument("--tile", type=int, metavar="PX", help="pixels a side of its tiles")
+    of_onnx.add_argument(
+        "--halo", type=int, metavar="PX", help="pixels at a tile's edge whose result is not used"
     )
     for part in ("training", "licence", "metrics"):
         parser.add_argument(
@@ -65,10 +71,36 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _run_build(arguments: argparse.Namespace) -> int:
+    model = _of_checkpoint(arguments) if arguments.network.is_dir() else _of_onnx(arguments)
+    print(f"{arguments.output}: {model.manifest.name} sha256 {model.manifest.model.sha256}")
+    return 0
+
+
+def _of_checkpoint(arguments: argparse.Namespace) -> ModelBundle:
+    # Imported here: only this needs torch.
+    from model_export.checkpoint_bundle import build_from_checkpoint
+
+    return build_from_checkpoint(
+        arguments.network,
+        arguments.output,
+        name=arguments.name,
+        precision=arguments.precision,
+        photos=arguments.photos,
+        motion=arguments.motion,
+        training=_json_object(arguments.training),
+        licence=_json_object(arguments.licence),
+        metrics=_json_object(arguments.metrics),
+    )
+
+
+def _of_onnx(arguments: argparse.Namespace) -> ModelBundle:
     # Imported here: `verify` runs where onnx is not installed.
     from model_export.bundle import write_bundle
 
-    model = write_bundle(
+    for option in ("tile", "halo"):
+        if getattr(arguments, option) is None:
+            raise InputError(arguments.network, f"--{option}", "nothing", "a number of pixels")
+    return write_bundle(
         arguments.output,
         arguments.network,
         name=arguments.name,
@@ -78,8 +110,6 @@ def _run_build(arguments: argparse.Namespace) -> int:
         licence=_json_object(arguments.licence),
         metrics=_json_object(arguments.metrics),
     )
-    print(f"{arguments.output}: {model.manifest.name} sha256 {model.manifest.model.sha256}")
-    return 0
 
 
 def _json_object(path: Path | None) -> dict[str, Any] | None:

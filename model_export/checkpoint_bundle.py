@@ -1,0 +1,112 @@
+"""A training checkpoint to a model bundle: averaged weights, ONNX, and int8 where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from device.errors import InputError
+from device.restore.network import ModelBundle
+from host_training.checkpoint import Checkpoint, load_weights, read_checkpoint
+from host_training.networks import build
+from host_training.pairs import PairOptions, PairSource
+from model_export.bundle import write_bundle
+from model_export.export import INPUTS, OUTPUT, to_onnx
+from model_export.quantize import Scheme, Tile, census, float_operators, quantise
+
+Precision = Literal["float32", "U8S8", "S8S8"]
+
+TILE_PX, HALO_PX = 256, 32
+CALIBRATION_TILES = 48
+_COMPARED_TILES = 8
+_CALIBRATION = PairOptions(crop_px=TILE_PX, scenes=16, measurements=16)
+
+
+def build_from_checkpoint(
+    checkpoint: Path,
+    folder: Path,
+    *,
+    name: str,
+    precision: Precision,
+    photos: Path | None = None,
+    motion: Path | None = None,
+    training: Mapping[str, Any] | None = None,
+    licence: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> ModelBundle:
+    """Write the bundle `folder` of a checkpoint's averaged weights.
+
+    photos, motion : what training pairs are made of, to calibrate the ranges of int8; not needed
+        for float32. Raises InputError without them, or when an operator stayed float in a U8S8
+        network; CheckpointError and ModelError as reading and writing do.
+    """
+    found = read_checkpoint(checkpoint)
+    network = build(found.network)
+    load_weights(found, network)
+    content = to_onnx(network, tile_size=TILE_PX)
+    measured = dict(metrics or {})
+    if precision != "float32":
+        if photos is None or motion is None:
+            raise InputError(checkpoint, "calibration", "no folders", "--photos and --motion")
+        tiles = list(calibration_tiles(photos, motion, CALIBRATION_TILES + _COMPARED_TILES))
+        used, compared = tiles[:CALIBRATION_TILES], tiles[CALIBRATION_TILES:]
+        quantised = quantise(content, used, scheme=precision)
+        measured["operators"] = dict(census(quantised))
+        _require_whole(checkpoint, quantised, precision)
+        measured["int8_difference_codes"] = round(difference_codes(content, quantised, compared), 3)
+        content = quantised
+    return write_bundle(
+        folder,
+        content,
+        name=name,
+        tile_size=TILE_PX,
+        halo=HALO_PX,
+        training=_training(found, precision) | dict(training or {}),
+        licence=licence,
+        metrics=measured,
+    )
+
+
+def calibration_tiles(photos: Path, motion: Path, count: int) -> Iterator[Tile]:
+    """Inputs of a network on `count` training pairs, batch 1, of a bundle's tile size."""
+    source = PairSource.read(photos, motion, _CALIBRATION, seed=7)
+    for pair in islice(map(source.draw, range(count)), count):
+        yield {key: np.asarray(getattr(pair, key), np.float32)[None] for key in INPUTS}
+
+
+def difference_codes(before: bytes, after: bytes, tiles: list[Tile]) -> float:
+    """Root mean square difference of two networks' results on tiles, in 8-bit codes."""
+    sessions = [_session(before), _session(after)]
+    results = [np.stack([_run(session, tile) for tile in tiles]) for session in sessions]
+    error = results[0] - results[1]
+    return float(255.0 * np.sqrt(np.mean(np.square(error))))
+
+
+def _require_whole(checkpoint: Path, model: bytes, scheme: Scheme) -> None:
+    left = float_operators(census(model))
+    if scheme == "U8S8" and left:
+        raise InputError(checkpoint, "census", dict(left), "no operator that computes in float")
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+def _run(session: onnxruntime.InferenceSession, tile: Tile) -> NDArray[np.float32]:
+    (result,) = session.run([OUTPUT], tile)
+    return np.asarray(result, np.float32)
+
+
+def _training(checkpoint: Checkpoint, precision: Precision) -> dict[str, Any]:
+    return {
+        "network": checkpoint.network,
+        "step": checkpoint.step,
+        "precision": precision,
+        "checkpoint": {key: value for key, value in checkpoint.metadata.items() if key != "files"},
+    }

@@ -1,0 +1,42 @@
+"""A trained network to ONNX."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+
+import onnx
+import torch
+from torch import nn
+
+from host_training.networks import example_inputs
+
+INPUTS = ("blurred", "filtered", "paths", "noise")
+OUTPUT = "residual"
+OPSET = 18
+
+
+def to_onnx(network: nn.Module, *, tile_size: int) -> bytes:
+    """The network as an ONNX file for tiles of `tile_size` pixels, batch 1, float32.
+
+    Tensors are named and shaped as device.restore.network.provided_shapes.
+    """
+    # The exporter narrates its steps; what matters is whether the result loads, and that is tested.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.eval(),
+            example_inputs(network, tile_size),
+            dynamo=True,
+            verbose=False,
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+        )
+    if program is None:
+        raise RuntimeError("the exporter returned no program")
+    content = io.BytesIO()
+    onnx.save_model(program.model_proto, content)
+    return content.getvalue()

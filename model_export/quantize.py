@@ -1,0 +1,77 @@
+"""Static quantisation to int8, and the proof that nothing stayed float by accident.
+
+QDQ format, weights per channel, ranges from real tiles. Two schemes: U8S8, which the x86 kernels
+of ONNX Runtime run whole, and S8S8, which the Arm kernels want (facts of the platform).
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+Scheme = Literal["U8S8", "S8S8"]
+Tile = dict[str, NDArray[np.float32]]
+"""Input name to (1, channels, h, w)."""
+
+MAY_STAY_FLOAT = frozenset({"QuantizeLinear", "DequantizeLinear", "Concat", "Mul", "Resize"})
+"""Resize and Concat move values and compute none; Mul scales the noise input once."""
+COMPUTES = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "FusedConv", "NhwcFusedConv"})
+
+
+class _Tiles(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, tiles: Iterable[Tile]) -> None:
+        self._tiles: Iterator[Tile] = iter(tiles)
+
+    def get_next(self) -> Tile | None:
+        return next(self._tiles, None)
+
+
+def quantise(model: bytes, tiles: Iterable[Tile], *, scheme: Scheme = "U8S8") -> bytes:
+    """Quantise an ONNX file with ranges calibrated on tiles; inputs and output stay float32."""
+    logging.getLogger().setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory(prefix="stillpi-quantise-") as folder:
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        source.write_bytes(model)
+        quantize_static(
+            str(source),
+            str(target),
+            _Tiles(tiles),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8 if scheme == "U8S8" else QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        return target.read_bytes()
+
+
+def census(model: bytes) -> Counter[str]:
+    """Operators that the runtime really runs here, after its own fusions."""
+    with tempfile.TemporaryDirectory(prefix="stillpi-census-") as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(optimised)
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return Counter(node.op_type for node in onnx.load(optimised).graph.node)
+
+
+def float_operators(counted: Counter[str]) -> Counter[str]:
+    """Those of a census that compute in float: none of a network that was quantised whole."""
+    return Counter({name: count for name, count in counted.items() if name in COMPUTES})
