@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import time
-from collections.abc import Callable
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,6 +17,15 @@ from device.commands.restoring import positive_int
 from host_training.pairs import Pair, PairOptions, PairSource
 
 _SAMPLE = 64
+
+
+class Rate(NamedTuple):
+    """Of one process: seconds to fill the caches; pairs a second then, of time and of processor."""
+
+    warm_s: float
+    pairs_s: float
+    pairs_cpu_s: float
+    words: str = ""
 
 
 def add_pairs_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,56 +65,54 @@ def run_pairs(args: argparse.Namespace) -> int:
     names = source.photo_names
     print(f"{len(names)} photographs decoded in {time.monotonic() - begun_s:.1f} s")
     results = _in_processes(source, args.workers, args.seconds)
-    warm_s = max(result[0] for result in results)
-    rate = sum(result[1] for result in results)
+    warm_s = max(rate.warm_s for rate in results)
+    pairs_s = sum(rate.pairs_s for rate in results)
+    pairs_cpu_s = sum(rate.pairs_cpu_s for rate in results) / len(results)
     print(f"{options.scenes} scenes rendered and measured in {warm_s:.1f} s, in each process")
     print(
-        f"{rate:.1f} pairs a second of {args.crop}x{args.crop} px with {args.workers} process(es); "
-        f"a scene is measured {options.measurements_per_scene} times, "
-        f"a measurement drawn {options.draws_per_measurement} times"
+        f"{pairs_s:.1f} pairs a second of {args.crop}x{args.crop} px with {args.workers} "
+        f"process(es), {pairs_cpu_s:.1f} a second of processor time; a scene is measured "
+        f"{options.measurements_per_scene} times, a measurement drawn {options.draws_per_measurement} times"
     )
-    print(next(result[2] for result in results if result[2]))
+    print(next(rate.words for rate in results if rate.words))
     return 0
 
 
-def _in_processes(
-    source: PairSource, workers: int, seconds: float
-) -> list[tuple[float, float, str]]:
-    """(seconds to fill the caches, pairs a second after that, the pairs in words) of each one."""
+def _in_processes(source: PairSource, workers: int, seconds: float) -> list[Rate]:
+    """The rate of every process; the first one also describes its pairs."""
     context = multiprocessing.get_context("fork")
-    answers: SimpleQueue[tuple[float, float, str]] = context.SimpleQueue()
-    ready = context.Barrier(workers)
+    answers: SimpleQueue[Rate] = context.SimpleQueue()
 
     def work(stream: int) -> None:
         cv2.setNumThreads(0)
         with threadpool_limits(limits=1, user_api="blas"):
             own = source.of_stream(stream)
-            warm_s, rate = measure_rate(own, seconds, ready.wait)
-            words = described([own.draw(i) for i in range(_SAMPLE)]) if stream == 0 else ""
-            answers.put((warm_s, rate, words))
+            rate = measure_rate(own, seconds)
+            if stream == 0:
+                rate = rate._replace(words=described([own.draw(i) for i in range(_SAMPLE)]))
+            answers.put(rate)
 
     processes = [context.Process(target=work, args=(n,), daemon=True) for n in range(workers)]
     for process in processes:
         process.start()
-    results = [answers.get() for _ in processes]
     for process in processes:
         process.join()
-    return results
+    if any(process.exitcode for process in processes):
+        raise RuntimeError("a process that makes pairs failed; its traceback is above")
+    return [answers.get() for _ in processes]
 
 
-def measure_rate(
-    source: PairSource, seconds: float, before_drawing: Callable[[], object] = lambda: None
-) -> tuple[float, float]:
-    """(seconds to fill the caches, pairs a second after that) of one stream."""
+def measure_rate(source: PairSource, seconds: float) -> Rate:
+    """How fast one stream is once its caches are full."""
     begun_s = time.monotonic()
     source.warm_up()
     warm_s = time.monotonic() - begun_s
-    before_drawing()
-    begun_s, drawn = time.monotonic(), 0
+    begun_s, begun_cpu_s, drawn = time.monotonic(), time.process_time(), 0
     while (taken_s := time.monotonic() - begun_s) < seconds or drawn == 0:
         source.draw(drawn)
         drawn += 1
-    return warm_s, drawn / max(taken_s, 1e-9)
+    cpu_s = time.process_time() - begun_cpu_s
+    return Rate(warm_s, drawn / max(taken_s, 1e-9), drawn / max(cpu_s, 1e-9))
 
 
 def described(pairs: list[Pair]) -> str:

@@ -51,7 +51,7 @@ def track_for(timing: FrameTiming) -> PoseTrack:
 @pytest.mark.parametrize("row_order", ["top_down", "bottom_up"])
 @pytest.mark.parametrize("depth_m", [None, 0.8])
 def test_torch_renders_what_numpy_renders(row_order: str, depth_m: float | None) -> None:
-    """Up to OpenCV's rounding of places to 1/32 px: a hundredth of the contrast at the most."""
+    """Up to OpenCV 4's rounding of places to 1/32 px: a hundredth of the contrast at the most."""
     timing = FrameTiming(10**12, 60_000_000, 200_000, row_order, HEIGHT)  # type: ignore[arg-type]
     arguments = scene(), scene_K(), CALIBRATION, timing, track_for(timing)
     expected = render.render_exposure(*arguments, depth_m=depth_m)
