@@ -72,7 +72,8 @@ def run_pairs(args: argparse.Namespace) -> int:
     print(
         f"{pairs_s:.1f} pairs a second of {args.crop}x{args.crop} px with {args.workers} "
         f"process(es), {pairs_cpu_s:.1f} a second of processor time; a scene is measured "
-        f"{options.measurements_per_scene} times, a measurement drawn {options.draws_per_measurement} times"
+        f"{options.measurements_per_scene} times, a measurement drawn "
+        f"{options.draws_per_measurement} times"
     )
     print(next(rate.words for rate in results if rate.words))
     return 0
