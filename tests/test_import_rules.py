@@ -46,7 +46,11 @@ ADAPTERS = {
     "serial": {"firmware_bridge/serial_link.py", "firmware_bridge/provision.py"},
     "smbus2": {"firmware_bridge/i2c_link.py"},
     "gpiozero": set[str](),
-    "onnxruntime": {"device/restore/network.py"},
+    "onnxruntime": {
+        "device/restore/network.py",
+        "model_export/checkpoint_bundle.py",
+        "model_export/quantize.py",
+    },
 }
 """Hardware and optional packages, and the only files that may import them."""
 
