@@ -13,7 +13,7 @@ from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid, process_tiles
 from device.restore.network import ModelBundle
 from device.restore.noise import noise_variance
-from device.restore.tone import decode, encode
+from device.restore.tone import coded, decoded
 from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 
 Image = NDArray[np.float32]
@@ -44,18 +44,18 @@ def correct_photo(
         blurred, filtered = tile[:3], tile[3:]
         if not field.valid_at(np.array([[u, v]]))[0]:
             return np.asarray(filtered - blurred, np.float32)
-        coded = _srgb(filtered)
+        filtered_code = coded(filtered, "srgb")
         level = blurred.mean(axis=0)
         cells = size // PATHS_STRIDE_PX
         by_cell = level.reshape(cells, PATHS_STRIDE_PX, cells, PATHS_STRIDE_PX).mean(axis=(1, 3))
         tensors = {
-            "blurred": _srgb(blurred),
-            "filtered": coded,
+            "blurred": coded(blurred, "srgb"),
+            "filtered": filtered_code,
             "paths": paths_view(field, lefts[u], tops[v], size, size),
             "noise": np.sqrt(averaging * noise_variance(by_cell, noise, photo.tone))[None],
         }
-        corrected = np.clip(coded + model.residual(tensors), 0.0, 1.0)
-        return np.asarray(decode(corrected, "srgb") - blurred, np.float32)
+        corrected = decoded(filtered_code + model.residual(tensors), "srgb")
+        return np.asarray(corrected - blurred, np.float32)
 
     def work(tiles: Image, uv_px: NDArray[np.float64]) -> Image:
         return np.stack([one(tile, u, v) for tile, (u, v) in zip(tiles, uv_px, strict=True)])
@@ -74,7 +74,3 @@ def _corners(grid: TileGrid, length: int) -> dict[float, int]:
     """Where the tiles along a side begin, in pixels, by the centres that they are told."""
     centres = grid.centres(length).tolist()
     return {centre: i * grid.step - grid.lead for i, centre in enumerate(centres)}
-
-
-def _srgb(linear: Image) -> Image:
-    return np.asarray(encode(np.clip(linear, 0.0, 1.0), "srgb"), np.float32)

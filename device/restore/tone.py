@@ -25,10 +25,25 @@ def to_linear(pixels: Pixels, tone: Tone) -> NDArray[np.float32]:
 
 def from_linear(linear: NDArray[np.float32], tone: Tone) -> NDArray[np.uint8]:
     """8-bit code of linear light, clipped to 0..1, any shape; rounds to the nearest code."""
-    index = np.clip(linear, 0.0, 1.0)
+    return _encoding_table(tone)[_steps(linear)]
+
+
+def coded(linear: NDArray[np.float32], tone: Tone) -> NDArray[np.float32]:
+    """Code in 0..1 of linear light, clipped to 0..1, any shape; `encode` by table, to 1e-4."""
+    return _curve_table(tone)[_steps(linear)]
+
+
+def decoded(code: NDArray[np.float32], tone: Tone) -> NDArray[np.float32]:
+    """The inverse of `coded`, to 2e-5."""
+    return _decoding_table(tone, _STEPS - 1)[_steps(code)]
+
+
+def _steps(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """The nearest entries of a table of _STEPS for values clipped to 0..1."""
+    index = np.clip(values, 0.0, 1.0)
     index *= _STEPS - 1
     index += 0.5
-    return _encoding_table(tone)[index.astype(np.uint16)]
+    return index.astype(np.uint16)
 
 
 def encode(linear: NDArray[np.float64], tone: Tone) -> NDArray[np.float64]:
@@ -60,6 +75,10 @@ def _decoding_table(tone: Tone, highest_code: int) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=8)
+def _curve_table(tone: Tone) -> NDArray[np.float32]:
+    return encode(np.linspace(0.0, 1.0, _STEPS), tone).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
 def _encoding_table(tone: Tone) -> NDArray[np.uint8]:
-    code = encode(np.linspace(0.0, 1.0, _STEPS), tone)
-    return np.rint(255.0 * code).astype(np.uint8)
+    return np.rint(255.0 * encode(np.linspace(0.0, 1.0, _STEPS), tone)).astype(np.uint8)

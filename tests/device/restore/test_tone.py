@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from device.capture.camera import GammaCurve, Tone
-from device.restore.tone import decode, encode, from_linear, to_linear
+from device.restore.tone import coded, decode, decoded, encode, from_linear, to_linear
 
 S_CURVE = GammaCurve(((0.0, 0.0), (0.01, 0.08), (0.2, 0.5), (0.6, 0.9), (1.0, 1.0)))
 GAMMA = GammaCurve(tuple((float(x), float(x ** (1 / 2.2))) for x in np.linspace(0, 1, 65) ** 2))
@@ -25,6 +25,14 @@ def test_every_code_survives_the_way_to_light_and_back(tone: Tone) -> None:
 def test_curve_and_inverse_undo_each_other(tone: Tone) -> None:
     light = np.linspace(0.0, 1.0, 1001)
     assert decode(encode(light, tone), tone) == pytest.approx(light, abs=1e-7)
+
+
+@pytest.mark.parametrize("tone", TONES, ids=["linear", "srgb", "s-curve", "gamma"])
+def test_the_curve_by_table_is_the_curve(tone: Tone) -> None:
+    light = np.random.default_rng(3).uniform(-0.1, 1.1, 4000).astype(np.float32)
+    inside = np.clip(light, 0.0, 1.0)
+    assert coded(light, tone) == pytest.approx(encode(inside, tone), abs=2e-4)
+    assert decoded(light, tone) == pytest.approx(decode(inside, tone), abs=1e-4)
 
 
 @pytest.mark.parametrize("tone", TONES, ids=["linear", "srgb", "s-curve", "gamma"])
