@@ -23,6 +23,7 @@ from device.errors import InputError
 from firmware_bridge.errors import LogFormatError
 from firmware_bridge.gcsv import WT901_ASCALE_G, WT901_GSCALE_RAD_S, write_gcsv
 from firmware_bridge.samples import ImuSamples
+from firmware_bridge.whole_file import sync
 
 FRAME_FORMATS = ("jpg", "png")
 # A photograph taken without its sensor still is a bundle: this log says that there are no samples.
@@ -133,18 +134,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
         os.umask(mask)
         temporary.chmod(0o777 & ~mask)
         for path in temporary.iterdir():
-            _sync(path)
-        _sync(temporary)
+            sync(path)
+        sync(temporary)
         temporary.rename(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(folder.parent)

@@ -8,8 +8,6 @@ removed card, Ctrl-C), the temporary file is removed and an older file of that n
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import struct
 import zlib
 from collections.abc import Mapping
@@ -22,13 +20,13 @@ from numpy.typing import NDArray
 
 from device.errors import InputError
 from device.exif import complete_exif, read_icc_profile
+from firmware_bridge.whole_file import whole_file
 
 if TYPE_CHECKING:
     from device.bundle import Bundle
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 PHOTO_SUFFIXES = (*JPEG_SUFFIXES, ".png")
-_TEMPORARY_PREFIX = ".stillpi-"
 
 
 def write_photo(
@@ -71,29 +69,13 @@ def write_report(path: Path, report: Mapping[str, object]) -> None:
 
 def write_atomic(path: Path, *parts: bytes | memoryview) -> None:
     """Write the parts one after the other as the file `path`, or leave everything as it was."""
-    temporary = path.parent / f"{_TEMPORARY_PREFIX}{secrets.token_hex(6)}.part"
     try:
-        with temporary.open("xb") as file:
+        with whole_file(path) as file:
             for part in parts:
                 file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
     except OSError as error:
         # The person knows the final name, not the temporary one.
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _encode(pixels: NDArray[np.uint8], suffix: str, quality: int) -> NDArray[np.uint8]:

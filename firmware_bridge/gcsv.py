@@ -10,7 +10,6 @@ that of telemetry-parser, Gyroflow's reader.
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from firmware_bridge.errors import LogFormatError
 from firmware_bridge.frames import ACC_SCALE_G, GYRO_SCALE_RAD_S
 from firmware_bridge.samples import ImuSamples
+from firmware_bridge.whole_file import whole_file
 
 WT901_GSCALE_RAD_S: Final = GYRO_SCALE_RAD_S
 WT901_ASCALE_G: Final = ACC_SCALE_G
@@ -242,7 +242,8 @@ def write_gcsv(
         header.append(f"ascale,{float(ascale)!r}")
     header.append(",".join(names))
     rows = [",".join(map(str, row)) for row in zip(*columns, strict=True)]
-    _write_atomically(Path(path), "\n".join([*header, *rows, ""]))
+    with whole_file(Path(path)) as file:
+        file.write("\n".join([*header, *rows, ""]).encode())
 
 
 def _require_writable(path: object, samples: ImuSamples) -> None:
@@ -280,23 +281,3 @@ def _mixed(counts: NDArray[np.float64], whole: NDArray[np.float64], scale: float
 def _one_field(text: str) -> str:
     """A header value in one CSV field on one line."""
     return " ".join(text.replace(",", ";").split())
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

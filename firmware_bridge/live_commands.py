@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -38,6 +36,7 @@ from firmware_bridge.recording import Recorder, wait_for_sensor
 from firmware_bridge.registers import Bandwidth
 from firmware_bridge.samples import ImuSamples
 from firmware_bridge.watching import state, status_line, verdicts
+from firmware_bridge.whole_file import whole_file
 
 _SHOWN_NS = 100_000_000  # the mean of so much is shown
 _REDRAW_S = 0.1
@@ -170,16 +169,8 @@ def _raw_file(path: Path | None) -> Iterator[BinaryIO | None]:
     if path is None:
         yield None
         return
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with whole_file(path) as file:
+        yield file
 
 
 def _progress() -> Progress:

@@ -256,7 +256,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def interrupted(handle: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("device.output.os.fsync", interrupted)
+    monkeypatch.setattr("firmware_bridge.whole_file.os.fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_atomic(tmp_path / "photo.jpg", b"x")
     assert list(tmp_path.iterdir()) == []
