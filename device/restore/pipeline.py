@@ -82,12 +82,15 @@ def _restore(
     report.notices += _recorded_notices(bundle)
     with report.stage("motion"):
         if field is None:
-            field = _measured_field(bundle, report)
+            motion, field = measured_field(bundle)
+            report.notices += motion.notices
+            report.motion |= _motion_json(motion)
         _describe_field(field, report)
     with report.stage("decode"):
         pixels = bundle.read_pixels()
     with report.stage("noise"):
-        noise = _noise(bundle, pixels, report)
+        noise, source = photo_noise(bundle, pixels)
+        report.noise = {"shot": noise.shot, "read": noise.read, "source": source}
     photo = WorkingPhoto(pixels, bundle.tone, reduction_for(blur_extent_px(field)))
     report.working_scale = 1.0 / photo.factor
     working_field = field.scaled(report.working_scale)
@@ -128,7 +131,11 @@ def _recorded_notices(bundle: Bundle) -> list[Notice]:
     return [Notice(str(entry["name"]), str(entry["detail"])) for entry in recorded]
 
 
-def _measured_field(bundle: Bundle, report: RestoreReport) -> KernelField:
+def measured_field(bundle: Bundle) -> tuple[FrameMotion, KernelField]:
+    """The motion over the frame from the bundle's log and calibration, and its kernel field.
+
+    Raises InputError when the log does not cover the exposure.
+    """
     motion = frame_motion(
         bundle.samples,
         bundle.calibration,
@@ -136,9 +143,7 @@ def _measured_field(bundle: Bundle, report: RestoreReport) -> KernelField:
         depth_m=bundle.depth_m,
         source=bundle.path / "imu.gcsv",
     )
-    report.notices += motion.notices
-    report.motion |= _motion_json(motion)
-    return kernel_field(
+    field = kernel_field(
         motion.track,
         bundle.calibration,
         bundle.timing,
@@ -146,6 +151,7 @@ def _measured_field(bundle: Bundle, report: RestoreReport) -> KernelField:
         gaps_ns=motion.gaps_ns,
         sync=SyncError(rate_rad_s=motion.bias.sigma_rad_s),
     )
+    return motion, field
 
 
 def _motion_json(motion: FrameMotion) -> dict[str, object]:
@@ -173,16 +179,15 @@ def _describe_field(field: KernelField, report: RestoreReport) -> None:
     }
 
 
-def _noise(bundle: Bundle, pixels: Pixels, report: RestoreReport) -> NoiseModel:
-    noise, source = bundle.noise, "capture.json"
-    if noise is None:
-        top = max(0, (pixels.shape[0] - _NOISE_CROP_PX) // 2)
-        left = max(0, (pixels.shape[1] - _NOISE_CROP_PX) // 2)
-        middle = pixels[top : top + _NOISE_CROP_PX, left : left + _NOISE_CROP_PX]
-        green = middle[..., 1] if middle.ndim == 3 else middle
-        noise, source = estimate_noise(to_linear(green, bundle.tone)), "estimated"
-    report.noise = {"shot": noise.shot, "read": noise.read, "source": source}
-    return noise
+def photo_noise(bundle: Bundle, pixels: Pixels) -> tuple[NoiseModel, str]:
+    """The photograph's noise and where that is known from: capture.json, or its own grain."""
+    if bundle.noise is not None:
+        return bundle.noise, "capture.json"
+    top = max(0, (pixels.shape[0] - _NOISE_CROP_PX) // 2)
+    left = max(0, (pixels.shape[1] - _NOISE_CROP_PX) // 2)
+    middle = pixels[top : top + _NOISE_CROP_PX, left : left + _NOISE_CROP_PX]
+    green = middle[..., 1] if middle.ndim == 3 else middle
+    return estimate_noise(to_linear(green, bundle.tone)), "estimated"
 
 
 def _network(
