@@ -14,6 +14,8 @@ BASE_CHANNELS = 32
 DEPTH = 4
 """Times the picture is halved: its sides must be multiples of 2 ** DEPTH."""
 
+LONGEST_PX = 64.0
+"""Of a blur vector: its norm enters the first convolution as 0..1, beside RGB of the same range."""
 _PATHS_UNIT_PX = 32.0
 _CELL_PX = 8
 
@@ -40,7 +42,7 @@ class SeedUNet(nn.Module):
 
         rgb : sRGB-coded, 0..1. vectors : norm, x, y in pixels (device.kernels.encode.vector_view).
         """
-        x = torch.cat([rgb, vectors], dim=1)
+        x = torch.cat([rgb, vectors * (1.0 / LONGEST_PX)], dim=1)
         skips: list[Tensor] = []
         for level, encoder in enumerate(self.encoders):
             x = encoder(x if level == 0 else functional.max_pool2d(x, 2))

@@ -49,3 +49,12 @@ def test_vectors_from_paths_are_the_device_s_own() -> None:
     clear[:4], clear[-4:], clear[:, :4], clear[:, -4:] = False, False, False, False
     assert clear.mean() > 0.8
     np.testing.assert_allclose(vectors[:, clear], expected[:, clear], atol=1e-3)
+
+
+def test_the_norm_enters_the_network_as_zero_to_one() -> None:
+    network = build("seed_unet").eval()
+    seen: list[torch.Tensor] = []
+    network.encoders[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    vectors = torch.tensor([64.0, 48.0, -16.0]).reshape(1, 3, 1, 1).expand(1, 3, 32, 32)
+    network(torch.zeros(1, 3, 32, 32), vectors)
+    assert seen[0][0, 3:, 5, 7].tolist() == [1.0, 0.75, -0.25]
