@@ -22,7 +22,7 @@ from device.motion.frame_motion import frame_motion
 from device.restore.filter_stage import filter_photo, grid_for
 from device.restore.guard import blur_extent_px
 from device.restore.noise import estimate_noise, noise_variance
-from device.restore.tone import encode, to_linear
+from device.restore.tone import LUMINANCE, coded, to_linear
 from device.restore.working import CHANGE_UNIT, WorkingPhoto
 from firmware_bridge.samples import ImuSamples
 from host_training.sensor_log import CalibrationErrors, miscalibrated, sensor_log
@@ -44,8 +44,9 @@ class MeasurementErrors:
 
     slow_share : of logs at 100 Hz instead of 200. lost_share : of samples that never arrive.
     line_time_share : relative error of the rows' read-out time.
-    still_share : of measurements with no motion data (a zero field). foreign_share : with another
-    motion's, the true paths turned and stretched at random.
+    still_share : of measurements with no motion data (a zero field). reversed_share : of a sensor
+    mounted the wrong way round. foreign_share : with another motion's, the true paths turned and
+    stretched at random.
     unknown_noise_share : where the noise is estimated from the picture.
     jpeg_share : of pictures that went through a JPEG of `jpeg_quality`.
     """
@@ -54,8 +55,9 @@ class MeasurementErrors:
     line_time_share: float = 0.02
     slow_share: float = 0.2
     lost_share: float = 0.01
-    still_share: float = 0.04
-    foreign_share: float = 0.03
+    still_share: float = 0.03
+    reversed_share: float = 0.05
+    foreign_share: float = 0.06
     unknown_noise_share: float = 0.1
     gain: tuple[float, float] = (1.0, 10.0)
     jpeg_share: float = 0.75
@@ -67,11 +69,13 @@ class Measured:
     """What the Pi knows of a scene after its filter; all pictures (P, P, 3).
 
     blurred, sharp : uint8 sRGB. filtered : float16, sRGB-coded 0..1.
+    underdamped : (P, P), likewise, the luminance under light damping.
     noise : the model the Pi uses, of linear light at the working scale.
     """
 
     blurred: NDArray[np.uint8]
     filtered: NDArray[np.float16]
+    underdamped: NDArray[np.float16]
     sharp: NDArray[np.uint8]
     field: KernelField
     noise: NoiseModel
@@ -106,9 +110,11 @@ def measure(
     if rng.random() < errors.unknown_noise_share:
         noise = estimate_noise(to_linear(blurred[..., 1], "srgb"))
     field = _measured_field(scene, errors, strength, rng)
+    filtered, underdamped = _filtered(blurred, field, noise, scene.frame_width_px)
     return Measured(
         blurred=blurred,
-        filtered=_filtered(blurred, field, noise, scene.frame_width_px),
+        filtered=filtered,
+        underdamped=underdamped,
         sharp=scene.sharp,
         field=field,
         noise=noise,
@@ -141,7 +147,11 @@ def _measured_field(
         field = scene.field
     if kind < errors.still_share:
         return replace(field, paths_px=np.zeros_like(field.paths_px))
-    if kind < errors.still_share + errors.foreign_share * strength:
+    kind -= errors.still_share
+    if kind < errors.reversed_share * strength:
+        return replace(field, paths_px=-field.paths_px)
+    kind -= errors.reversed_share * strength
+    if kind < errors.foreign_share * strength:
         return replace(field, paths_px=_foreign(field.paths_px, rng))
     return field
 
@@ -197,9 +207,16 @@ def _through_jpeg(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 
 def _filtered(
     blurred: NDArray[np.uint8], field: KernelField, noise: NoiseModel, frame_width_px: int
-) -> NDArray[np.float16]:
+) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+    """The filter's result (P, P, 3) and its underdamped luminance (P, P)."""
     photo = WorkingPhoto(blurred, "srgb", 1)
     grid = grid_for(blur_extent_px(field), frame_width_px)
-    change, _ = filter_photo(photo, field, noise, grid, threads=1, show=lambda stage, share: None)
-    linear = to_linear(blurred, "srgb") + CHANGE_UNIT * change
-    return encode(np.clip(linear, 0.0, 1.0), "srgb").astype(np.float16)
+    found = filter_photo(
+        photo, field, noise, grid,
+        threads=1, show=lambda stage, share: None, underdamped=True,
+    )  # fmt: skip
+    assert found.underdamped is not None
+    linear = to_linear(blurred, "srgb")
+    luminance = linear @ LUMINANCE + CHANGE_UNIT * found.underdamped
+    filtered = coded(linear + CHANGE_UNIT * found.change, "srgb")
+    return filtered.astype(np.float16), coded(luminance, "srgb").astype(np.float16)

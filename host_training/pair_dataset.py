@@ -20,7 +20,7 @@ Sample = dict[str, torch.Tensor]
 
 
 class PairDataset(IterableDataset[Sample]):
-    """Endless samples: blurred, filtered, sharp, paths, noise, blur_px; shapes as in `Pair`.
+    """Endless samples: the fields of `Pair` and their shapes.
 
     batch_size : of the loader, which takes whole batches from its workers in turns.
     first_batch : how many batches were used before (of all workers of this rank together).
@@ -60,9 +60,8 @@ class PairDataset(IterableDataset[Sample]):
 
 def as_sample(pair: Pair) -> Sample:
     """The pair as float32 tensors; blur_px () for reports by blur length."""
-    arrays = {name: getattr(pair, name) for name in ("blurred", "filtered", "sharp", "paths")}
-    sample = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    sample["noise"] = torch.from_numpy(pair.noise)
+    pictures = ("blurred", "filtered", "underdamped", "sharp", "paths", "noise")
+    sample = {name: torch.from_numpy(getattr(pair, name)) for name in pictures}
     sample["blur_px"] = torch.tensor(pair.blur_px, dtype=torch.float32)
     return sample
 

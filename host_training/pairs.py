@@ -38,6 +38,7 @@ class Pair:
     """One sample; S is a multiple of 8.
 
     blurred, filtered, sharp : (3, S, S) float32, sRGB-coded 0..1.
+    underdamped : (1, S, S), likewise, the filter's luminance under light damping.
     paths : (16, S / 8, S / 8) float32, in units of 32 px (`device.kernels.encode`).
     noise : (1, S / 8, S / 8) float32, standard deviation of linear light.
     blur_px : median length of the true path over the scene.
@@ -45,6 +46,7 @@ class Pair:
 
     blurred: Image
     filtered: Image
+    underdamped: Image
     sharp: Image
     paths: Image
     noise: Image
@@ -205,6 +207,7 @@ def pair_at(measured: Measured, left: int, top: int, size: int) -> Pair:
     return Pair(
         blurred=_planes(measured.blurred[rows, columns]) / np.float32(255),
         filtered=_planes(measured.filtered[rows, columns]),
+        underdamped=_planes(measured.underdamped[rows, columns, None]),
         sharp=_planes(measured.sharp[rows, columns]) / np.float32(255),
         paths=paths_view(measured.field, left, top, size, size),
         noise=measured.noise_cells(rows, columns),
@@ -228,6 +231,7 @@ def turned(pair: Pair, symmetry: int) -> Pair:
     return Pair(
         blurred=picture(pair.blurred),
         filtered=picture(pair.filtered),
+        underdamped=picture(pair.underdamped),
         sharp=picture(pair.sharp),
         paths=np.concatenate([dv, du] if transpose else [du, dv]),
         noise=picture(pair.noise),

@@ -55,7 +55,7 @@ class SceneOptions:
     hand_model_share: float = 0.2
     near_share: float = 0.3
     translation_px: float = 1.5
-    layer_share: float = 0.06
+    layer_share: float = 0.12
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from device.errors import InputError
 from device.restore.network import ModelBundle
 from host_training.checkpoint import Checkpoint, load_weights, read_checkpoint
-from host_training.networks import build
+from host_training.networks import INPUTS, build
 from host_training.pairs import PairOptions, PairSource
 from model_export.bundle import write_bundle
-from model_export.export import INPUTS, OUTPUT, to_onnx
+from model_export.export import OUTPUT, to_onnx
 from model_export.quantize import Scheme, Tile, census, float_operators, quantise
 
 Precision = Literal["float32", "U8S8", "S8S8"]

@@ -10,9 +10,8 @@ import onnx
 import torch
 from torch import nn
 
-from host_training.networks import example_inputs
+from host_training.networks import INPUTS, example_inputs
 
-INPUTS = ("blurred", "filtered", "paths", "noise")
 OUTPUT = "residual"
 OPSET = 18
 

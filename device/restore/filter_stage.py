@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,7 @@ from device.kernels.field import KernelField
 from device.kernels.psf import transfer_function
 from device.kernels.tiling import TileGrid, process_tiles
 from device.restore.noise import noise_variance
+from device.restore.tone import LUMINANCE
 from device.restore.wiener import filter_tiles, frequency_plane
 from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 
@@ -24,6 +26,20 @@ WIDE_GRID = TileGrid(256, 48, 32)
 angle. Half the work of LONG_GRID."""
 SHORT_EXTENT_PX = 32.0
 LARGE_WIDTH_PX = 2400
+
+
+@dataclass(frozen=True)
+class FilteredPhoto:
+    """What the filter proposes, at the working scale.
+
+    change : (h, w, C). underdamped : (h, w) change of the luminance under light damping, where it
+        was asked for.
+    expected_share : (tile rows, tile columns), what the guard expects of a sharp scene.
+    """
+
+    change: Change
+    underdamped: Change | None
+    expected_share: NDArray[np.float64]
 
 
 def grid_for(extent_px: float, width_px: int) -> TileGrid:
@@ -41,12 +57,13 @@ def filter_photo(
     *,
     threads: int,
     show: Callable[[str, float], None],
-) -> tuple[Change, NDArray[np.float64]]:
+    underdamped: bool = False,
+) -> FilteredPhoto:
     """Filter a photograph with its kernel field, both at the working scale.
 
-    Returns the change (h, w, C) that the filter proposes, and for every tile (tile rows, tile
-    columns) the share that the guard expects of a sharp scene. Invalid nodes are left unchanged.
+    underdamped : compute that luminance too (R, G, B only). Invalid nodes are left unchanged.
     """
+    weights = LUMINANCE if underdamped else None
     plane = frequency_plane(grid.size)
     expected: dict[tuple[float, float], float] = {}
     # Averaging factor^2 pixels divides the noise's variance.
@@ -57,23 +74,34 @@ def filter_photo(
         H = transfer_function(paths, grid.size, grid.size)
         levels = tiles.mean(axis=(2, 3))
         variance = averaging * noise_variance(levels, noise, photo.tone).mean(axis=1)
-        filtered = filter_tiles(tiles, H, variance, field.sigma_at(uv_px), plane)
+        filtered = filter_tiles(
+            tiles, H, variance, field.sigma_at(uv_px), plane, underdamped=weights
+        )
         expected.update(zip(map(tuple, uv_px), filtered.expected_share, strict=True))
         step = np.clip(filtered.sharp, 0.0, 1.0) - tiles
+        if filtered.underdamped is not None:
+            luminance = np.tensordot(LUMINANCE, tiles, axes=(0, 1))
+            lively = np.clip(filtered.underdamped, 0.0, 1.0) - luminance
+            step = np.concatenate([step, lively[:, None]], axis=1)
         step *= (field.valid_at(uv_px) * _worth_undoing(paths))[:, None, None, None]
         return np.asarray(step, np.float32)
 
     change = np.empty((photo.height, photo.width, photo.channels), np.int16)
+    lively = np.empty(change.shape[:2], np.int16) if underdamped else None
     strips = process_tiles(
         photo.linear_rows, photo.width, photo.height, work, grid, threads=threads
     )
     for first, strip in strips:
         last = first + strip.shape[1]
-        change[first:last] = np.moveaxis(np.rint(strip / CHANGE_UNIT), 0, 2)
+        step = np.rint(strip / CHANGE_UNIT)
+        change[first:last] = np.moveaxis(step[: photo.channels], 0, 2)
+        if lively is not None:
+            lively[first:last] = step[-1]
         show("filter", last / photo.height)
     centres = product(grid.centres(photo.height), grid.centres(photo.width))
     shares = np.array([expected[u, v] for v, u in centres])
-    return change, shares.reshape(grid.count(photo.height), grid.count(photo.width))
+    shares = shares.reshape(grid.count(photo.height), grid.count(photo.width))
+    return FilteredPhoto(change, lively, shares)
 
 
 def _worth_undoing(paths: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -34,8 +34,6 @@ CELL_PX = 8
 """One value of the maps stands for a cell of this many pixels squared."""
 BAND_FREQUENCY = 0.2
 """Cycles per pixel about which the band of fine detail lies."""
-LUMINANCE = np.array([0.25, 0.5, 0.25], np.float32)
-"""Weights of R, G, B: those of the Bayer pattern, so its noise is the least."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid, process_tiles
 from device.restore.guard import (
     CELL_PX,
-    LUMINANCE,
     blur_extent_px,
     cell_means,
     evidence_tiles,
@@ -22,6 +21,7 @@ from device.restore.guard import (
     unclipped_map,
 )
 from device.restore.noise import noise_variance
+from device.restore.tone import LUMINANCE
 from device.restore.wiener import frequency_plane
 from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 

@@ -145,6 +145,7 @@ def provided_shapes(size: int) -> dict[str, list[int]]:
     return {
         "blurred": [1, 3, size, size],
         "filtered": [1, 3, size, size],
+        "underdamped": [1, 1, size, size],
         "paths": [1, PATHS_CHANNELS, cells, cells],
         "noise": [1, 1, cells, cells],
     }

@@ -11,9 +11,10 @@ from device.capture.camera import NoiseModel
 from device.kernels.encode import PATHS_STRIDE_PX, paths_view
 from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid, process_tiles
+from device.restore.filter_stage import FilteredPhoto
 from device.restore.network import ModelBundle
 from device.restore.noise import noise_variance
-from device.restore.tone import coded, decoded
+from device.restore.tone import LUMINANCE, coded, decoded
 from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 
 Image = NDArray[np.float32]
@@ -21,19 +22,25 @@ Image = NDArray[np.float32]
 
 def correct_photo(
     photo: WorkingPhoto,
-    change: Change,
+    filtered: FilteredPhoto,
     field: KernelField,
     noise: NoiseModel,
     model: ModelBundle,
     *,
     show: Callable[[str, float], None],
 ) -> Change:
-    """Let the network improve the filter's change (h, w, 3), at the working scale."""
+    """Let the network improve the filter's change (h, w, 3), at the working scale.
+
+    filtered : with the underdamped luminance.
+    """
+    change, lively = filtered.change, filtered.underdamped
+    assert lively is not None  # the filter is asked for it whenever there is a network
 
     def photo_and_filtered(first: int, last: int) -> Image:
         linear = photo.linear_rows(first, last)
         step = CHANGE_UNIT * np.moveaxis(change[first:last], 2, 0)
-        return np.concatenate([linear, linear + step])
+        luminance = np.tensordot(LUMINANCE, linear, axes=1) + CHANGE_UNIT * lively[first:last]
+        return np.concatenate([linear, linear + step, luminance[None]])
 
     grid, size = model.grid, model.grid.size
     # A tile at the picture's end is told a centre held inside: its corner is looked up.
@@ -41,16 +48,17 @@ def correct_photo(
     averaging = np.float32(1.0 / photo.factor**2)
 
     def one(tile: Image, u: float, v: float) -> Image:
-        blurred, filtered = tile[:3], tile[3:]
+        blurred, sharp, luminance = tile[:3], tile[3:6], tile[6:]
         if not field.valid_at(np.array([[u, v]]))[0]:
-            return np.asarray(filtered - blurred, np.float32)
-        filtered_code = coded(filtered, "srgb")
+            return np.asarray(sharp - blurred, np.float32)
+        filtered_code = coded(sharp, "srgb")
         level = blurred.mean(axis=0)
         cells = size // PATHS_STRIDE_PX
         by_cell = level.reshape(cells, PATHS_STRIDE_PX, cells, PATHS_STRIDE_PX).mean(axis=(1, 3))
         tensors = {
             "blurred": coded(blurred, "srgb"),
             "filtered": filtered_code,
+            "underdamped": coded(luminance, "srgb"),
             "paths": paths_view(field, lefts[u], tops[v], size, size),
             "noise": np.sqrt(averaging * noise_variance(by_cell, noise, photo.tone))[None],
         }

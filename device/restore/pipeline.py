@@ -18,7 +18,7 @@ from device.errors import InputError
 from device.kernels.field import KernelField, SyncError, kernel_field
 from device.motion.frame_motion import FrameMotion, frame_motion
 from device.notices import Notice
-from device.restore.filter_stage import filter_photo, grid_for
+from device.restore.filter_stage import FilteredPhoto, filter_photo, grid_for
 from device.restore.guard import CELL_PX, blur_extent_px
 from device.restore.guard_stage import guard_photo
 from device.restore.network import ModelBundle
@@ -96,16 +96,17 @@ def _restore(
     working_field = field.scaled(report.working_scale)
     grid = grid_for(blur_extent_px(working_field), photo.width)
     with report.stage("filter"):
-        change, expected_share = filter_photo(
-            photo, working_field, noise, grid, threads=options.threads, show=show
-        )
+        filtered = filter_photo(
+            photo, working_field, noise, grid,
+            threads=options.threads, show=show, underdamped=_suits(model, photo),
+        )  # fmt: skip
     with report.stage("network"):
-        change = _network(photo, change, working_field, noise, model, report, show)
+        change = _network(photo, filtered, working_field, noise, model, report, show)
     with report.stage("guard"):
         trust = None
         if options.guard:
             verdict = guard_photo(
-                photo, change, working_field, noise, expected_share, grid,
+                photo, change, working_field, noise, filtered.expected_share, grid,
                 threads=options.threads, show=show,
             )  # fmt: skip
             trust, report.guard = verdict.trust, verdict.to_json()
@@ -190,9 +191,13 @@ def photo_noise(bundle: Bundle, pixels: Pixels) -> tuple[NoiseModel, str]:
     return estimate_noise(to_linear(green, bundle.tone)), "estimated"
 
 
+def _suits(model: ModelBundle | None, photo: WorkingPhoto) -> bool:
+    return model is not None and photo.channels == 3
+
+
 def _network(
     photo: WorkingPhoto,
-    change: Change,
+    filtered: FilteredPhoto,
     field: KernelField,
     noise: NoiseModel,
     model: ModelBundle | None,
@@ -201,13 +206,13 @@ def _network(
 ) -> Change:
     if model is None:
         report.model_note = "no network: the result is the inverse filter's"
-        return change
-    if photo.channels != 3:
+        return filtered.change
+    if not _suits(model, photo):
         report.model_note = "no network for a grey picture: the result is the inverse filter's"
-        return change
+        return filtered.change
     manifest = model.manifest
     report.model = {"name": manifest.name, "sha256": manifest.model.sha256}
-    return correct_photo(photo, change, field, noise, model, show=show)
+    return correct_photo(photo, filtered, field, noise, model, show=show)
 
 
 def _blend(

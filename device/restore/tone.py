@@ -14,6 +14,8 @@ from device.capture.camera import Tone
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
+LUMINANCE = np.array([0.25, 0.5, 0.25], np.float32)
+"""Weights of R, G, B: those of the Bayer pattern, so its noise is the least."""
 _STEPS = 1 << 16
 """Entries of the table from light to code: at the steep foot of sRGB 0.05 codes apart."""
 

@@ -26,6 +26,9 @@ Spectrum = NDArray[np.complex64]
 NOISE_WEIGHT = 1.0
 UNCERTAINTY_WEIGHT = 0.4
 MODEL_FLOOR = 0.01
+LIGHT_DAMPING = 0.1
+"""Of the underdamped result: noise and floor count as a tenth. It rings and is noisy where the
+filter held back, and so tells a network what lies there and how far the path can be believed."""
 FLOOR_FREQUENCY = 0.02
 """Cycles per pixel from which on the floor is whole."""
 _RINGS = 20
@@ -34,10 +37,13 @@ _HIGH_PASS_SIGMA_PX = 1.5
 
 @dataclass(frozen=True, slots=True)
 class FilteredTiles:
-    """sharp : (n, C, size, size); expected_share : (n,), the guard compares against it."""
+    """sharp : (n, C, size, size); expected_share : (n,), the guard compares against it.
+    underdamped : (n, size, size) luminance with LIGHT_DAMPING, where it was asked for.
+    """
 
     sharp: Image
     expected_share: Image
+    underdamped: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -94,12 +100,19 @@ def frequency_plane(size: int) -> FrequencyPlane:
 
 
 def filter_tiles(
-    tiles: Image, H: Spectrum, noise_variance: Image, sigma_px: Image, plane: FrequencyPlane
+    tiles: Image,
+    H: Spectrum,
+    noise_variance: Image,
+    sigma_px: Image,
+    plane: FrequencyPlane,
+    *,
+    underdamped: Image | None = None,
 ) -> FilteredTiles:
     """Undo known blurs on tiles (n, C, size, size) of linear light.
 
     H : (n, size, size // 2 + 1) transfer functions; noise_variance : (n,) of one channel;
-    sigma_px : (n,) uncertainty of the paths.
+    sigma_px : (n,) uncertainty of the paths. underdamped : (C,) weights of the luminance that is
+    wanted underdamped too.
     """
     size = tiles.shape[-1]
     smooth = _smooth_part(tiles, plane)
@@ -108,16 +121,25 @@ def filter_tiles(
     power = _squared(spectrum).mean(axis=1) / np.float32(size**2)
     noise = noise_variance[:, None, None]
     damping = np.float32(NOISE_WEIGHT) * noise / _scene_power(power, H2, noise, plane)
-    spread = np.square(2.0 * np.pi * sigma_px, dtype=np.float32)[:, None, None]
-    damping += np.float32(UNCERTAINTY_WEIGHT) * np.minimum(spread * plane.squared, 1.0)
     damping += plane.floor
+    spread = np.square(2.0 * np.pi * sigma_px, dtype=np.float32)[:, None, None]
+    uncertainty = np.float32(UNCERTAINTY_WEIGHT) * np.minimum(spread * plane.squared, 1.0)
+    lively = None
+    if underdamped is not None:
+        light = np.float32(LIGHT_DAMPING) * damping + uncertainty
+        light[:, 0, 0] = 0.0
+        luminance = np.tensordot(underdamped, spectrum, axes=(0, 1))
+        luminance *= np.conj(H) / (H2 + light)
+        luminance += np.tensordot(underdamped, smooth, axes=(0, 1))
+        lively = fft.irfft2(luminance, s=(size, size))
+    damping += uncertainty
     damping[:, 0, 0] = 0.0
     denominator = H2 + damping
     spectrum *= (np.conj(H) / denominator)[:, None]
     spectrum += smooth
     sharp = fft.irfft2(spectrum, s=(size, size))
     unexplained = np.asarray(damping / denominator, np.float32)
-    return FilteredTiles(sharp, _expected_share(unexplained, plane))
+    return FilteredTiles(sharp, _expected_share(unexplained, plane), lively)
 
 
 def _squared(values: Spectrum) -> Image:

@@ -1,7 +1,8 @@
 """The networks by name, and how each of them restores a batch.
 
-A batch is a dict of tensors: blurred, filtered (B, 3, S, S) sRGB-coded 0..1, paths
-(B, 16, S / 8, S / 8), noise (B, 1, S / 8, S / 8), as device.restore.network.provided_shapes.
+A batch is a dict of tensors: blurred, filtered (B, 3, S, S) and underdamped (B, 1, S, S) sRGB-coded
+0..1, paths (B, 16, S / 8, S / 8), noise (B, 1, S / 8, S / 8), as
+device.restore.network.provided_shapes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from host_training.networks.macs import MacCount, count_macs
 from host_training.networks.seed_unet import SeedUNet, vectors_from_paths
 
 __all__ = [
+    "INPUTS",
     "NAMES",
     "Corrector",
     "CorrectorConfig",
@@ -37,6 +39,8 @@ _BUILDERS: dict[str, Callable[[], nn.Module]] = {
 }
 
 NAMES = tuple(_BUILDERS)
+INPUTS = ("blurred", "filtered", "underdamped", "paths", "noise")
+"""Of a corrector, in the order of its arguments."""
 
 
 def build(name: str) -> nn.Module:
@@ -58,7 +62,7 @@ def restore(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     if isinstance(inner, SeedUNet):
         restored: Tensor = network(batch["blurred"], vectors_from_paths(batch["paths"]))
         return restored
-    residual: Tensor = network(batch["blurred"], batch["filtered"], batch["paths"], batch["noise"])
+    residual: Tensor = network(*(batch[name] for name in INPUTS))
     return batch["filtered"] + residual
 
 
@@ -69,7 +73,8 @@ def example_inputs(network: nn.Module, size: int = 64) -> tuple[Tensor, ...]:
         return picture, picture.clone()
     cells = size // PATHS_STRIDE_PX
     paths = torch.zeros(1, PATHS_CHANNELS, cells, cells)
-    return picture, picture.clone(), paths, torch.zeros(1, 1, cells, cells)
+    luminance = torch.zeros(1, 1, size, size)
+    return picture, picture.clone(), luminance, paths, torch.zeros(1, 1, cells, cells)
 
 
 def macs_per_pixel(network: nn.Module, size: int = 64) -> float:

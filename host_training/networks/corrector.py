@@ -28,17 +28,16 @@ light, so that noise and paths come in alike magnitudes."""
 _FIELD_CHANNELS = 32
 _RESIDUAL_GAIN = 0.003
 """Of the last weights at the start: training begins at the filter's result."""
-_BLOCK_GAIN = 0.3
-"""Of a block's last weights at the start, lest the signal grow with every block."""
+_BRANCH_GAIN = 0.3
+"""Of the last weights of whatever is added to a level at the start, lest the signal grow with every
+addition: a level that starts too strong dies (LOG.md)."""
+_MIDDLE_CODE = 0.5
 
 
 @dataclass(frozen=True)
 class Plan:
-    """stem_px : side of the first kernel, 6 is a pixel-unshuffle and 3x3; widths : channels at 1/2,
-    1/4, 1/8; *_blocks : residual blocks behind each level's conv.
-    """
+    """widths : channels at 1/2, 1/4, 1/8; *_blocks : residual blocks behind each level's conv."""
 
-    stem_px: Literal[4, 6]
     widths: tuple[int, int, int]
     half_blocks: int
     quarter_blocks: int
@@ -46,13 +45,12 @@ class Plan:
 
 
 PLANS: dict[Size, Plan] = {
-    "S": Plan(4, (32, 16, 32), half_blocks=0, quarter_blocks=0, eighth_blocks=1),
-    "M": Plan(6, (32, 48, 64), half_blocks=0, quarter_blocks=0, eighth_blocks=1),
-    "L": Plan(6, (32, 64, 128), half_blocks=0, quarter_blocks=1, eighth_blocks=3),
+    "S": Plan((32, 16, 32), half_blocks=0, quarter_blocks=0, eighth_blocks=1),
+    "M": Plan((32, 32, 64), half_blocks=1, quarter_blocks=0, eighth_blocks=1),
+    "L": Plan((48, 64, 128), half_blocks=1, quarter_blocks=1, eighth_blocks=1),
 }
-"""About 5, 10 and 31 thousand multiplications a pixel. Width at 1/2 pays: at like cost (16, 64, 96)
-ended 0.98 dB below M, and (16, 32, 64) 1.01 dB below S; one run each of 2400 steps, on uniform
-curved blur of crops of 96 px."""
+"""5.6, 12.6 and 36.3 thousand multiplications a pixel. Width and depth at 1/2 pay, elsewhere they
+hardly do (LOG.md)."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class CorrectorConfig:
 
 
 class Corrector(nn.Module):
-    """blurred, filtered, paths, noise to the residual that is added to filtered."""
+    """blurred, filtered, underdamped, paths, noise to the residual that is added to filtered."""
 
     def __init__(self, config: CorrectorConfig = CorrectorConfig()) -> None:
         super().__init__()
@@ -87,8 +85,7 @@ class Corrector(nn.Module):
         )
         self.field_to_half = nn.Conv2d(_FIELD_CHANNELS, half, 3, padding=1)
         self.field_to_eighth = nn.Conv2d(_FIELD_CHANNELS, eighth, 3, padding=1)
-        # Pixel-unshuffle by 2 and a small convolution, as the one convolution that they are.
-        self.stem = nn.Conv2d(6, half, plan.stem_px, stride=2, padding=plan.stem_px // 2 - 1)
+        self.stem = CentredConv2d(7, half, 4, stride=2, padding=1)
         self.down_to_quarter = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
         self.down_to_eighth = nn.Conv2d(quarter, eighth, 3, stride=2, padding=1)
         self.bottom = _blocks(eighth, plan.eighth_blocks)
@@ -99,16 +96,20 @@ class Corrector(nn.Module):
         self.output = nn.Conv2d(half, 12, 3, padding=1)
         self._initialise()
 
-    def forward(self, blurred: Tensor, filtered: Tensor, paths: Tensor, noise: Tensor) -> Tensor:
+    def forward(
+        self, blurred: Tensor, filtered: Tensor, underdamped: Tensor, paths: Tensor, noise: Tensor
+    ) -> Tensor:
         """The residual (B, 3, H, W), H and W multiples of 8.
 
-        blurred, filtered : (B, 3, H, W) sRGB-coded, 0..1. paths : (B, 16, H / 8, W / 8) in units of
-        32 px. noise : (B, 1, H / 8, W / 8) standard deviation of linear light.
+        blurred, filtered : (B, 3, H, W), and underdamped : (B, 1, H, W), luminance, sRGB-coded,
+        0..1. paths : (B, 16, H / 8, W / 8) in units of 32 px. noise : (B, 1, H / 8, W / 8) standard
+        deviation of linear light.
         """
         field = self.field(torch.cat([paths, noise * (1.0 / self.config.noise_unit)], dim=1))
         # Convolved where the field is coarse, then enlarged: far cheaper than the other way round.
         field_half = _enlarge(self.field_to_half(field), 4)
-        half = functional.relu(self.stem(torch.cat([blurred, filtered], dim=1)) + field_half)
+        pictures = torch.cat([blurred, filtered, underdamped], dim=1)
+        half = functional.relu(self.stem(pictures) + field_half)
         quarter = functional.relu(self.down_to_quarter(half))
         eighth = functional.relu(self.down_to_eighth(quarter) + self.field_to_eighth(field))
         eighth = self.bottom(eighth)
@@ -126,7 +127,26 @@ class Corrector(nn.Module):
             self.output.weight.mul_(_RESIDUAL_GAIN)
             for module in self.modules():
                 if isinstance(module, ResidualBlock):
-                    module.second.weight.mul_(_BLOCK_GAIN)
+                    module.second.weight.mul_(_BRANCH_GAIN)
+            for branch in (
+                self.field_to_half, self.field_to_eighth, self.up_to_quarter, self.up_to_half
+            ):  # fmt: skip
+                branch.weight.mul_(_BRANCH_GAIN)
+
+
+class CentredConv2d(nn.Conv2d):
+    """A convolution that takes the middle of the codes for nothing, by its bias.
+
+    Pictures are 0..1; without it their mean brightness drowns their detail when training begins.
+    Subtracting it from the pictures themselves would cost an operator in float.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, H, W) codes in 0..1; as nn.Conv2d on codes less the middle one, but at edges."""
+        assert self.bias is not None
+        bias = self.bias - _MIDDLE_CODE * self.weight.sum(dim=(1, 2, 3))
+        centred: Tensor = self._conv_forward(x, self.weight, bias)
+        return centred
 
 
 class ResidualBlock(nn.Module):

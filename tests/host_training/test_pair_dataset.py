@@ -34,6 +34,7 @@ def test_batches_hold_what_networks_and_losses_need(source: PairSource) -> None:
     assert shapes == {
         "blurred": (3, 3, 32, 32),
         "filtered": (3, 3, 32, 32),
+        "underdamped": (3, 1, 32, 32),
         "sharp": (3, 3, 32, 32),
         "paths": (3, 16, 4, 4),
         "noise": (3, 1, 4, 4),

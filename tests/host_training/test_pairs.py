@@ -108,10 +108,11 @@ def test_paths_turn_with_the_picture(symmetry: int) -> None:
     kernel = rasterise(path, 31)
     coded = np.delete(path, 4, axis=0).T.reshape(16, 1, 1)
     picture = np.stack([kernel] * 3)
-    pair = turned(Pair(picture, picture, picture, coded, kernel[None], 1.0), symmetry)
+    pair = turned(Pair(picture, picture, kernel[None], picture, coded, kernel[None], 1.0), symmetry)
     turned_path = np.insert(pair.paths.reshape(2, 8).T, 4, 0.0, axis=0)
     np.testing.assert_allclose(rasterise(turned_path, 31), pair.sharp[0], atol=1e-5)
     np.testing.assert_array_equal(pair.noise[0], pair.blurred[0])
+    np.testing.assert_array_equal(pair.underdamped[0], pair.blurred[0])
 
 
 def test_a_network_is_trained_on_what_the_device_gives_it(
@@ -123,13 +124,14 @@ def test_a_network_is_trained_on_what_the_device_gives_it(
     scene = synthesize(library, read_hand_motion(motion), options, rng)
     measured = measure(scene, MeasurementErrors(still_share=0.0), rng)
     photo = WorkingPhoto(measured.blurred, "srgb", 1)
-    change, _ = filter_photo(
+    filtered = filter_photo(
         photo,
         measured.field,
         measured.noise,
         grid_for(blur_extent_px(measured.field), scene.frame_width_px),
         threads=1,
         show=lambda stage, share: None,
+        underdamped=True,
     )
     seen: list[dict[str, NDArray[np.float32]]] = []
 
@@ -141,7 +143,7 @@ def test_a_network_is_trained_on_what_the_device_gives_it(
     model = SimpleNamespace(grid=grid, residual=residual)
     correct_photo(
         photo,
-        change,
+        filtered,
         measured.field,
         measured.noise,
         model,
@@ -153,7 +155,7 @@ def test_a_network_is_trained_on_what_the_device_gives_it(
             tensors = seen[row * tiles + column]
             left, top = (place * grid.step - grid.lead for place in (column, row))
             pair = pair_at(measured, left, top, 64)
-            for name in ("blurred", "filtered", "paths", "noise"):
+            for name in tensors:
                 np.testing.assert_allclose(
                     getattr(pair, name), tensors[name], atol=1e-3, err_msg=name
                 )

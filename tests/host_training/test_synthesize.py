@@ -33,7 +33,12 @@ OPTIONS = SceneOptions(
     layer_share=0.0,
 )
 CLEAN = MeasurementErrors(
-    still_share=0.0, foreign_share=0.0, unknown_noise_share=0.0, jpeg_share=0.0, gain=(1.0, 1.001)
+    still_share=0.0,
+    reversed_share=0.0,
+    foreign_share=0.0,
+    unknown_noise_share=0.0,
+    jpeg_share=0.0,
+    gain=(1.0, 1.001),
 )
 
 
@@ -147,6 +152,15 @@ def test_what_moves_with_the_camera_is_sharp_in_the_photograph(
     error = np.abs(light - to_linear(made.sharp, "srgb")).max(axis=2)
     assert 0.04 < (error < 0.01).mean() < 0.6
     assert np.median(error) > 0.02
+
+
+def test_a_sensor_mounted_backwards_mirrors_every_path(scenes: list[RenderedScene]) -> None:
+    right, wrong = (
+        measure(scenes[0], replace(CLEAN, reversed_share=share), np.random.default_rng(5)).field
+        for share in (0.0, 1.0)
+    )
+    assert right.paths_px.any()
+    np.testing.assert_array_equal(wrong.paths_px, -right.paths_px)
 
 
 def test_foreign_motion_has_another_direction_or_length(scenes: list[RenderedScene]) -> None:

@@ -40,7 +40,7 @@ def network() -> torch.nn.Module:
 
 def tiles(count: int, size: int, seed: int = 0) -> list[Tile]:
     rng = np.random.default_rng(seed)
-    scale = {"blurred": 1.0, "filtered": 1.0, "paths": 0.5, "noise": 0.02}
+    scale = {"blurred": 1.0, "filtered": 1.0, "underdamped": 1.0, "paths": 0.5, "noise": 0.02}
     return [
         {
             name: (scale[name] * rng.uniform(size=shape)).astype(np.float32)

@@ -70,9 +70,11 @@ def photograph(light: Image, seed: int = 0) -> WorkingPhoto:
 
 def judged(photo: WorkingPhoto, field: KernelField) -> tuple[Verdict, NDArray[np.int16]]:
     grid = grid_for(blur_extent_px(field), photo.width)
-    change, share = filter_photo(photo, field, NOISE, grid, threads=1, show=silent)
-    verdict = guard_photo(photo, change, field, NOISE, share, grid, threads=1, show=silent)
-    return verdict, change
+    found = filter_photo(photo, field, NOISE, grid, threads=1, show=silent)
+    verdict = guard_photo(
+        photo, found.change, field, NOISE, found.expected_share, grid, threads=1, show=silent
+    )
+    return verdict, found.change
 
 
 def per_pixel(trust: Image) -> Image:

@@ -18,6 +18,7 @@ from device.capture.camera import NoiseModel
 from device.errors import ModelError
 from device.kernels.encode import PATHS_ENCODING, paths_view
 from device.kernels.field import KernelField
+from device.restore.filter_stage import FilteredPhoto
 from device.restore.network import load_model, provided_shapes
 from device.restore.network_stage import correct_photo
 from device.restore.noise import noise_variance
@@ -169,7 +170,9 @@ def corrected(
     folder: Path, picture: WorkingPhoto, change: Change, field: KernelField | None = None
 ) -> Change:
     field = field or sloping_field(picture.width, picture.height)
-    return correct_photo(picture, change, field, NOISE, load_model(folder), show=silent)
+    lively = np.zeros((picture.height, picture.width), np.int16)
+    filtered = FilteredPhoto(change, lively, np.zeros((1, 1)))
+    return correct_photo(picture, filtered, field, NOISE, load_model(folder), show=silent)
 
 
 @pytest.mark.parametrize("size", [(100, 80), (30, 20), (150, 131)], ids=str)
@@ -288,7 +291,7 @@ REFUSED: dict[str, tuple[Change_, str]] = {
     ),
     "an input we cannot give": (
         setting("inputs", 0, "name", to="depth"),
-        "inputs: found depth, expected blurred or filtered or paths or noise",
+        "inputs: found depth, expected blurred or filtered or underdamped or paths or noise",
     ),
     "an input of another shape": (
         setting("inputs", 2, "shape", to=[1, 18, 8, 8]),

@@ -19,6 +19,7 @@ from device.errors import InputError
 from device.kernels.field import KernelField
 from device.notices import Notice
 from device.restore import pipeline
+from device.restore.filter_stage import FilteredPhoto
 from device.restore.guard import CELL_PX
 from device.restore.guard_stage import Verdict
 from device.restore.pipeline import RestoreOptions, restore, unrestored
@@ -152,9 +153,10 @@ def test_trust_lies_over_the_place_it_was_given_for(
     cells = math.ceil(math.ceil(width / factor) / CELL_PX)
     half = cells // 2
 
-    def brighten(photo: WorkingPhoto, *rest: Any, **options: Any) -> tuple[Any, Any]:
+    def brighten(photo: WorkingPhoto, *rest: Any, **options: Any) -> FilteredPhoto:
         step = round(0.2 / float(CHANGE_UNIT))
-        return np.full((photo.height, photo.width, 3), step, np.int16), None
+        change = np.full((photo.height, photo.width, 3), step, np.int16)
+        return FilteredPhoto(change, None, np.zeros((1, 1)))
 
     def trust_the_right(photo: WorkingPhoto, *rest: Any, **options: Any) -> Verdict:
         trust = np.zeros((-(-photo.height // CELL_PX), cells), np.float32)

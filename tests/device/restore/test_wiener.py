@@ -56,6 +56,29 @@ def filter_one(
     return filtered.sharp[0], float(filtered.expected_share[0])
 
 
+def test_the_underdamped_luminance_is_sharper_and_noisier() -> None:
+    plane = frequency_plane(SIZE)
+    weights = np.array([0.25, 0.5, 0.25], np.float32)
+    each = np.full(1, 2e-5, np.float32), np.full(1, 0.0, np.float32)
+    inner = slice(MARGIN, -MARGIN)
+
+    def roughness(scene: Image, picture: Image) -> float:
+        return float(np.square(picture - scene)[inner, inner].mean())
+
+    errors = {}
+    for noise_sd in (0.0, 4.5e-3):
+        scene, tile = photographed(hook(), noise_sd)
+        H = transfer_function(hook(), SIZE, SIZE)
+        found = filter_tiles(tile[None], H[None], *each, plane, underdamped=weights)
+        assert found.underdamped is not None
+        luminance = np.tensordot(weights, scene, axes=1)
+        kept = np.tensordot(weights, found.sharp[0], axes=1)
+        errors[noise_sd] = roughness(luminance, kept), roughness(luminance, found.underdamped[0])
+    (kept, lively), (kept_noisy, lively_noisy) = errors.values()
+    assert lively < kept
+    assert lively_noisy - lively > 1.5 * (kept_noisy - kept)
+
+
 def restored(tile: Image, path: Path, noise_sd: float, sigma_px: float = 0.0) -> Image:
     H = transfer_function(path, SIZE, SIZE)
     plane = frequency_plane(SIZE)

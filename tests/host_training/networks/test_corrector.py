@@ -19,20 +19,20 @@ from host_training.networks import (  # noqa: E402
 from host_training.networks.corrector import PLANS  # noqa: E402
 
 SIZES = sorted(PLANS)
-TARGET_KMAC = {"S": 5.0, "M": 10.0, "L": 33.0}
+BUDGET_KMAC = {"S": 5.6, "M": 12.6, "L": 36.3}
 
 
 def _random_inputs(size: int, batch: int = 1) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(3)
     shapes = [(batch, *shape[1:]) for shape in provided_shapes(size).values()]
-    blurred, filtered, paths, noise = (torch.rand(shape, generator=generator) for shape in shapes)
-    return blurred, filtered, paths - 0.5, 0.05 * noise
+    *pictures, paths, noise = (torch.rand(shape, generator=generator) for shape in shapes)
+    return *pictures, paths - 0.5, 0.05 * noise
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_budget_of_multiplications_is_kept(size: str) -> None:
     assert macs_per_pixel(build(f"corrector-{size}")) / 1000 == pytest.approx(
-        TARGET_KMAC[size], rel=0.1
+        BUDGET_KMAC[size], rel=0.01
     )
 
 
