@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device import frame_file
-from device.bundle_write import NO_SAMPLES_LOG, write_bundle
+from device.bundle_write import write_bundle
 from device.calibration import CameraCalibration, read_calibration
 from device.capture.camera import Frame, NoiseModel, Tone
 from device.capture.timing import FrameTiming
 from device.capture_json import read_capture
 from device.coverage import ImuCoverage, imu_coverage
 from device.errors import InputError
+from device.notices import Notice
 from firmware_bridge.errors import LogFormatError
 from firmware_bridge.gcsv import read_gcsv
 from firmware_bridge.samples import ImuSamples
@@ -36,7 +37,7 @@ class Bundle:
 
     path : the folder; frame_file : the picture in it.
     width, height, timing, tone, orientation, noise, depth_m : as in `Frame`.
-    samples : the whole log, IMU frame.
+    samples : the whole log, IMU frame. warnings : what the camera or importer noticed.
     extra : keys of capture.json this program does not know, nested as they stood.
     """
 
@@ -54,6 +55,7 @@ class Bundle:
     calibration: CameraCalibration
     samples: ImuSamples
     metadata: dict[str, Any]
+    warnings: tuple[Notice, ...]
     extra: dict[str, Any]
 
     def read_pixels(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -119,14 +121,13 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
         calibration=calibration,
         samples=_read_log(path / "imu.gcsv"),
         metadata=capture.metadata,
+        warnings=capture.warnings,
         extra=capture.extra,
     )
 
 
 def _read_log(path: Path) -> ImuSamples:
     try:
-        if path.read_bytes() == NO_SAMPLES_LOG.encode():
-            return ImuSamples.empty()
         return read_gcsv(path)
     except LogFormatError as error:
         raise InputError(error.file, error.field, error.found, error.expected) from None
@@ -148,7 +149,7 @@ def check_bundle(path: str | os.PathLike[str]) -> list[str]:
         raise InputError(
             bundle.path / "imu.gcsv", "t", coverage.found(), "samples around the whole exposure"
         )
-    warnings = _recorded_warnings(bundle.extra.get("warnings"))
+    warnings = [f"{warning.name}: {warning.detail}" for warning in bundle.warnings]
     if coverage.has_gap:
         warnings.append(
             f"the log has a gap of {coverage.largest_gap_s * 1e3:.1f} ms within the exposure,"
@@ -157,10 +158,3 @@ def check_bundle(path: str | os.PathLike[str]) -> list[str]:
     if coverage.starts_before_s < 0.1:
         warnings.append("the log starts less than 0.1 s before the exposure: no still moment")
     return warnings
-
-
-def _recorded_warnings(value: object) -> list[str]:
-    """What the camera or importer wrote into capture.json: [{"name": ..., "detail": ...}, ...]."""
-    items = value if isinstance(value, list) else []
-    named = [item for item in items if isinstance(item, dict) and "name" in item]
-    return [f"{item['name']}: {item.get('detail', '')}" for item in named]

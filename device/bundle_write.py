@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -20,22 +20,13 @@ from device.calibration import CameraCalibration, write_calibration
 from device.capture.camera import Frame
 from device.capture_json import Capture, capture_text
 from device.errors import InputError
+from device.notices import Notice
 from firmware_bridge.errors import LogFormatError
 from firmware_bridge.gcsv import WT901_ASCALE_G, WT901_GSCALE_RAD_S, write_gcsv
 from firmware_bridge.samples import ImuSamples
 from firmware_bridge.whole_file import sync
 
 FRAME_FORMATS = ("jpg", "png")
-# A photograph taken without its sensor still is a bundle: this log says that there are no samples.
-NO_SAMPLES_LOG = """GYROFLOW IMU LOG
-version,1.3
-id,stillpi
-orientation,XYZ
-note,no samples: the sensor was missing
-tscale,0.000000001
-gscale,1.0
-t,gx,gy,gz
-"""
 
 
 def write_bundle(
@@ -49,15 +40,17 @@ def write_bundle(
     gscale: float = WT901_GSCALE_RAD_S,
     ascale: float = WT901_ASCALE_G,
     exif: bytes | None = None,
+    warnings: Sequence[Notice] = (),
     extra: Mapping[str, Any] | None = None,
     picture: Path | None = None,
 ) -> Path:
     """Write one photograph with its log and calibration as the bundle `folder`.
 
-    samples : the log, IMU frame; may be empty when the sensor was missing.
+    samples : the log, IMU frame; without rows when the sensor was missing.
     gscale, ascale : rad/s and g a count of the log; the WT901's own keep its integers.
     exif : EXIF block to put into the picture.
-    extra : further keys of capture.json, such as warnings; known keys are never replaced.
+    warnings : what the camera or importer noticed.
+    extra : further keys of capture.json; known keys are never replaced.
     picture : the file the camera wrote; it is kept byte for byte and `frame.pixels` only
         tell its size. frame_format, quality and exif are then not used.
 
@@ -69,7 +62,7 @@ def write_bundle(
     if picture is None and frame_format not in FRAME_FORMATS:
         raise InputError(folder, "frame_format", frame_format, "jpg or png")
     _require_match(folder, frame, calibration)
-    text = capture_text(_capture(frame, name, dict(extra or {})))
+    text = capture_text(_capture(frame, name, warnings, dict(extra or {})))
     with new_folder(folder) as temporary:
         if picture is not None:
             shutil.copyfile(picture, temporary / name)
@@ -85,9 +78,6 @@ def write_bundle(
 
 
 def _write_log(path: Path, samples: ImuSamples, gscale: float, ascale: float) -> None:
-    if len(samples) == 0:
-        path.write_text(NO_SAMPLES_LOG, encoding="utf-8")
-        return
     try:
         write_gcsv(path, samples, gscale=gscale, ascale=ascale)
     except LogFormatError as error:
@@ -103,7 +93,7 @@ def _require_match(folder: Path, frame: Frame, calibration: CameraCalibration) -
         raise InputError(folder, "timing.height", frame.timing.height, f"{frame.height} rows")
 
 
-def _capture(frame: Frame, name: str, extra: dict[str, Any]) -> Capture:
+def _capture(frame: Frame, name: str, warnings: Sequence[Notice], extra: dict[str, Any]) -> Capture:
     return Capture(
         file=name,
         width=frame.width,
@@ -116,6 +106,7 @@ def _capture(frame: Frame, name: str, extra: dict[str, Any]) -> Capture:
         noise=frame.noise,
         depth_m=frame.depth_m,
         metadata=dict(frame.metadata),
+        warnings=tuple(warnings),
         extra=extra,
     )
 

@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 from device.capture.camera import GammaCurve, NoiseModel, Tone
 from device.capture.timing import FrameTiming, RowOrder
 from device.errors import InputError
+from device.notices import Notice
 from device.validation import field_name, first_problem, read_text, shown
 
 FORMAT = "stillpi-capture"
@@ -131,6 +132,13 @@ class SceneKeys(_Keys):
     depth_m: Positive | None
 
 
+class WarningKeys(_Keys):
+    """What the camera noticed."""
+
+    name: str
+    detail: str
+
+
 class CaptureKeys(_Keys):
     """The whole document."""
 
@@ -141,13 +149,15 @@ class CaptureKeys(_Keys):
     sensor: SensorKeys
     scene: SceneKeys
     metadata: dict[str, Any]
+    warnings: list[WarningKeys] = []
 
 
 @dataclass(frozen=True)
 class Capture:
     """What capture.json says, in our types.
 
-    extra : the unknown keys, nested as they stood: {"warnings": [...], "sensor": {"lens": ...}}.
+    warnings : what the camera or importer noticed.
+    extra : the unknown keys, nested as they stood: {"sensor": {"lens": ...}}.
     """
 
     file: str
@@ -161,6 +171,7 @@ class Capture:
     noise: NoiseModel | None
     depth_m: float | None
     metadata: dict[str, Any]
+    warnings: tuple[Notice, ...]
     extra: dict[str, Any]
 
 
@@ -206,6 +217,7 @@ def _from_keys(keys: CaptureKeys) -> Capture:
         noise=None if noise is None else NoiseModel(noise.shot, noise.read),
         depth_m=keys.scene.depth_m,
         metadata=keys.metadata,
+        warnings=tuple(Notice(warning.name, warning.detail) for warning in keys.warnings),
         extra=_unknown(keys),
     )
 
@@ -260,6 +272,7 @@ def capture_text(capture: Capture) -> str:
         "sensor": {"model": capture.sensor_model, "analogue_gain": capture.analogue_gain},
         "scene": {"depth_m": capture.depth_m},
         "metadata": jsonable(capture.metadata),
+        "warnings": [warning.to_json() for warning in capture.warnings],
     }
     if capture.noise is not None:
         noise = {"shot": float(capture.noise.shot), "read": float(capture.noise.read)}

@@ -27,7 +27,7 @@ def bundle_page(bundle: Bundle, restoration: Restoration | None, problem: str | 
     """The whole page as HTML; `problem` says why there is no restoration. Raises InputError."""
     photograph = displayed(bundle)
     report = restoration.report.to_json() if restoration else {}
-    warnings = report["warnings"] if report else [*bundle.extra.get("warnings", [])]
+    warnings = report["warnings"] if report else [notice.to_json() for notice in bundle.warnings]
     if problem is not None:
         warnings.append({"name": "not restored", "detail": problem})
     whole: page.Slider | None = None

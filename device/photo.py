@@ -119,7 +119,7 @@ def take_photo(
         calibration,
         frame_format=frame_format,
         exif=dated_exif(frame, arrived_s - age_s) if live else None,
-        extra={"warnings": [notice.to_json() for notice in notices]},
+        warnings=notices,
     )
     return Photo(path, tuple(notices))
 

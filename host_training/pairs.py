@@ -67,7 +67,7 @@ class PairOptions:
     scenes: int = 96
     measurements: int = 96
     measurements_per_scene: int = 8
-    draws_per_measurement: int = 8
+    draws_per_measurement: int = 12
     ramp_draws: int = 0
     shrink: int = 2
     errors: MeasurementErrors = field(default_factory=MeasurementErrors)

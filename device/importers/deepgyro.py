@@ -101,7 +101,7 @@ def import_deepgyro(src: Path, dst: Path) -> list[Path]:
             gscale=1.0,
             ascale=1.0,
             picture=picture.path,
-            extra={"warnings": [notice.to_json() for notice in notices]} if notices else None,
+            warnings=notices,
         )
         bundles.append(bundle)
     return bundles

@@ -79,7 +79,7 @@ def _restore(
 ) -> Restoration:
     show = progress or (lambda stage, share: None)
     report = RestoreReport(str(bundle.path), bundle.width, bundle.height)
-    report.notices += _recorded_notices(bundle)
+    report.notices += bundle.warnings
     with report.stage("motion"):
         if field is None:
             motion, field = measured_field(bundle)
@@ -118,18 +118,12 @@ def _restore(
 def unrestored(bundle: Bundle, reason: Notice) -> tuple[NDArray[np.uint8], RestoreReport]:
     """The photograph as it was taken, for a camera that has no usable motion to undo."""
     report = RestoreReport(str(bundle.path), bundle.width, bundle.height)
-    report.notices += [*_recorded_notices(bundle), reason]
+    report.notices += [*bundle.warnings, reason]
     report.model_note = "not restored: the photograph as it was taken"
     pixels = bundle.read_pixels()
     if pixels.dtype == np.uint8 and bundle.tone != "linear":
         return pixels.astype(np.uint8, copy=False), report
     return from_linear(to_linear(pixels, bundle.tone), _output_tone(bundle.tone)), report
-
-
-def _recorded_notices(bundle: Bundle) -> list[Notice]:
-    """What the camera already noticed when it took the photograph."""
-    recorded = bundle.extra.get("warnings", [])
-    return [Notice(str(entry["name"]), str(entry["detail"])) for entry in recorded]
 
 
 def measured_field(bundle: Bundle) -> tuple[FrameMotion, KernelField]:

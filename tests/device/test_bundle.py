@@ -18,6 +18,7 @@ from device.capture.camera import GammaCurve, NoiseModel
 from device.capture.timing import FrameTiming
 from device.capture_json import Capture, capture_text, read_capture
 from device.errors import InputError
+from device.notices import Notice
 from firmware_bridge.samples import ImuSamples
 
 Make = Callable[..., Any]
@@ -93,7 +94,6 @@ def test_the_sensors_integers_stand_in_the_log(make_bundle: Make, make_samples: 
 
 def test_unknown_keys_are_kept_wherever_they_stand(make_bundle: Make) -> None:
     extra = {
-        "warnings": [{"name": "stale", "detail": "2 ms"}],
         "sensor": {"lens": {"serial": 7}, "model": "never replaces the known"},
         "frame": {"crop": [0, 0, 1, 1]},
     }
@@ -103,7 +103,13 @@ def test_unknown_keys_are_kept_wherever_they_stand(make_bundle: Make) -> None:
     del extra["sensor"]["model"]  # type: ignore[attr-defined]
     assert bundle.extra == extra
     assert json.loads((path / "capture.json").read_text())["sensor"]["lens"] == {"serial": 7}
-    assert any("stale" in warning for warning in check_bundle(path))
+
+
+def test_warnings_are_read_back_as_they_were_noticed(make_bundle: Make) -> None:
+    noticed = [Notice("stale", "2 ms"), Notice("imu-gap", "3 samples")]
+    path = make_bundle(warnings=noticed)
+    assert list(read_bundle(path).warnings) == noticed
+    assert "stale: 2 ms" in check_bundle(path)
 
 
 def test_metadata_without_a_json_form_is_kept_as_text(make_bundle: Make, make_frame: Make) -> None:
@@ -178,7 +184,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-KNOWN = {"format", "version", "frame", "timing", "sensor", "scene", "metadata"}
+KNOWN = {"format", "version", "frame", "timing", "sensor", "scene", "metadata", "warnings"}
 
 
 @st.composite
@@ -212,6 +218,7 @@ def captures(draw: st.DrawFn) -> Capture:
         noise=draw(st.none() | st.builds(NoiseModel, st.floats(0, 1), st.floats(0, 1))),
         depth_m=draw(st.none() | positive),
         metadata=draw(st.dictionaries(st.text(), JSON, max_size=4)),
+        warnings=tuple(draw(st.lists(st.builds(Notice, st.text(), st.text()), max_size=3))),
         extra=draw(st.dictionaries(st.text().filter(lambda k: k not in KNOWN), JSON, max_size=3)),
     )
 

@@ -153,6 +153,20 @@ def test_keys_that_may_be_absent(bundle: Path) -> None:
     assert read_bundle(bundle).noise is None
 
 
+@pytest.mark.parametrize(
+    ("warnings", "field"),
+    [
+        ("stale", "warnings"),
+        (["stale"], "warnings[0]"),
+        ([{"name": "stale"}], "warnings[0].detail"),
+        ([{"name": "a", "detail": "b"}, {"name": 3, "detail": "c"}], "warnings[1].name"),
+    ],
+)
+def test_warnings_edited_by_hand_are_refused(bundle: Path, warnings: object, field: str) -> None:
+    rewrite(bundle, "warnings", warnings)
+    assert refused(bundle).field == field
+
+
 @pytest.mark.parametrize("place", ["metadata.deep", "frame.later", "future"])
 def test_nan_is_refused_in_keys_nobody_knows_too(bundle: Path, place: str) -> None:
     rewrite(bundle, place, [{"a": float("nan")}])

@@ -11,6 +11,7 @@ import pytest
 
 from device.commands import check, import_
 from device.errors import InputError
+from device.notices import Notice
 
 Make = Callable[..., Any]
 
@@ -50,7 +51,7 @@ def test_a_log_that_misses_the_exposure_is_an_error(
 
 
 def test_warnings_do_not_fail(make_bundle: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    bundle = make_bundle(extra={"warnings": [{"name": "stale-frame", "detail": "by 33 ms"}]})
+    bundle = make_bundle(warnings=[Notice("stale-frame", "by 33 ms")])
     assert call("check", bundle) == 0
     assert capsys.readouterr().out == f"{bundle}: warning: stale-frame: by 33 ms\n"
 

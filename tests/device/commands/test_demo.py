@@ -49,7 +49,7 @@ def test_the_sensor_lost_nothing_on_its_line(demo: Path) -> None:
     coverage = bundle.imu_coverage()
     assert coverage.covers
     assert coverage.interval_s == pytest.approx(0.005, rel=0.02)
-    names = {warning["name"] for warning in bundle.extra["warnings"]}
+    names = {warning.name for warning in bundle.warnings}
     assert not names & {"no-imu", "imu-short", "imu-gap", "gyro-dead-band", "stale-frame"}
 
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from device import cli
+from device.notices import Notice
 
 Make = Callable[..., Path]
 VOID = {"meta", "img", "input", "br", "link", "rect", "line", "polyline", "circle"}
@@ -94,8 +95,8 @@ def test_without_motion_the_photograph_and_the_reason_are_shown(
 def test_what_the_camera_noticed_is_on_the_page_and_escaped(
     make_bundle: Make, tmp_path: Path
 ) -> None:
-    warning = {"name": "imu-gap", "detail": "3 samples <lost> & gone"}
-    inspect(make_bundle(extra={"warnings": [warning]}), tmp_path / "page.html")
+    noticed = [Notice("imu-gap", "3 samples <lost> & gone")]
+    inspect(make_bundle(warnings=noticed), tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert text.count("3 samples &lt;lost&gt; &amp; gone") == 1
 

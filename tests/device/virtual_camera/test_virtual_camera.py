@@ -110,7 +110,7 @@ def test_metadata_comes_verbatim_into_the_bundle(driven: dict[str, Any]) -> None
     assert sorted(bundle.metadata) == driven["metadata"]
     assert bundle.sensor_model == "imx477"
     assert bundle.read_pixels().shape == (720, 1280, 3)
-    assert [warning["name"] for warning in bundle.extra["warnings"]] == [
+    assert [warning.name for warning in bundle.warnings] == [
         "not-locked",
         "nominal-calibration",
         "no-imu",
