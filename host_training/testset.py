@@ -6,12 +6,16 @@ a log and calibration with the errors that a real sensor has. Everything follows
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from device.errors import InputError
+from device.output import write_atomic
 from device.restore.tone import from_linear
 from host_training.hand_motion import read_hand_motion
 from host_training.photos import is_held_back, list_photos, read_scene, texture
@@ -19,6 +23,7 @@ from host_training.shot import Shot, ShotOptions
 
 BLUR_QUANTILES = ((0.0, 0.25, 0.5, 0.75, 1.0), (3.0, 8.0, 14.5, 22.0, 42.0))
 """Blur lengths in pixels over a set: its quartiles and ends."""
+RECORD = "testset.json"
 
 
 def make_testset(
@@ -62,7 +67,15 @@ def make_testset(
         written.append(shot.make(destination, of_kind, float(lengths_px[index])))
         if progress is not None:
             progress(written[-1].name, (index + 1) / count)
+    record = {"seed": seed, "count": count, "options": asdict(options)}
+    write_atomic(destination / RECORD, (json.dumps(record, indent=1) + "\n").encode())
     return written
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What a test set was made with: seed, count, options; None where that was not recorded."""
+    path = folder / RECORD
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def usable_photos(folder: Path, options: ShotOptions) -> list[Path]:
