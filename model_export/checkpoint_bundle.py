@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +36,7 @@ def build_from_checkpoint(
     *,
     name: str,
     precision: Precision,
+    with_float32: bool = False,
     photos: Path | None = None,
     motion: Path | None = None,
     training: Mapping[str, Any] | None = None,
@@ -42,24 +45,36 @@ def build_from_checkpoint(
 ) -> ModelBundle:
     """Write the bundle `folder` of a checkpoint's averaged weights.
 
-    photos, motion : what training pairs are made of, to calibrate the ranges of int8; not needed
-        for float32. Raises InputError without them, or when an operator stayed float in a U8S8
-        network; CheckpointError and ModelError as reading and writing do.
+    with_float32 : an int8 bundle holds the float32 network too, for machines that run it faster.
+    photos, motion : what training pairs are made of, to calibrate the ranges of int8 and for a
+        real golden tile; not needed for float32.
+
+    Raises InputError without them, or when an operator stayed float in a U8S8 network;
+    CheckpointError and ModelError as reading and writing do.
     """
     found = read_checkpoint(checkpoint)
     network = build(found.network)
     load_weights(found, network)
     content = to_onnx(network, tile_size=TILE_PX)
-    measured = dict(metrics or {})
+    about = _training(found, precision) | dict(training or {})
+    tiles: list[Tile] = []
+    if photos is not None and motion is not None:
+        count = _COMPARED_TILES + (CALIBRATION_TILES if precision != "float32" else 0)
+        tiles = list(calibration_tiles(photos, motion, count))
+    used, compared = tiles[:-_COMPARED_TILES], tiles[-_COMPARED_TILES:]
+    float32 = None
     if precision != "float32":
-        if photos is None or motion is None:
+        if not tiles:
             raise InputError(checkpoint, "calibration", "no folders", "--photos and --motion")
-        tiles = list(calibration_tiles(photos, motion, CALIBRATION_TILES + _COMPARED_TILES))
-        used, compared = tiles[:CALIBRATION_TILES], tiles[CALIBRATION_TILES:]
         quantised = quantise(content, used, scheme=precision)
-        measured["operators"] = dict(census(quantised))
-        _require_whole(checkpoint, quantised, precision)
-        measured["int8_difference_codes"] = round(difference_codes(content, quantised, compared), 3)
+        operators = census(quantised)
+        _require_whole(checkpoint, operators, precision)
+        about["quantisation"] = {
+            "operators": dict(operators),
+            "calibration_tiles": len(used),
+            "difference_codes": round(difference_codes(content, quantised, compared), 3),
+        }
+        float32 = content if with_float32 else None
         content = quantised
     return write_bundle(
         folder,
@@ -67,9 +82,12 @@ def build_from_checkpoint(
         name=name,
         tile_size=TILE_PX,
         halo=HALO_PX,
-        training=_training(found, precision) | dict(training or {}),
+        float32=float32,
+        golden_inputs=_golden_inputs(compared),
+        training=about,
         licence=licence,
-        metrics=measured,
+        metrics=metrics,
+        versions={"torch": version("torch")},
     )
 
 
@@ -88,8 +106,16 @@ def difference_codes(before: bytes, after: bytes, tiles: list[Tile]) -> float:
     return float(255.0 * np.sqrt(np.mean(np.square(error))))
 
 
-def _require_whole(checkpoint: Path, model: bytes, scheme: Scheme) -> None:
-    left = float_operators(census(model))
+def _golden_inputs(tiles: list[Tile]) -> dict[str, NDArray[np.float32]] | None:
+    """The tile, none that ranges were calibrated on, where the filter changed most."""
+    if not tiles:
+        return None
+    changed = [float(np.abs(tile["filtered"] - tile["blurred"]).mean()) for tile in tiles]
+    return {name: values[0] for name, values in tiles[int(np.argmax(changed))].items()}
+
+
+def _require_whole(checkpoint: Path, operators: Counter[str], scheme: Scheme) -> None:
+    left = float_operators(operators)
     if scheme == "U8S8" and left:
         raise InputError(checkpoint, "census", dict(left), "no operator that computes in float")
 

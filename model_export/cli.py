@@ -11,9 +11,16 @@ from typing import Any
 
 from device.commands.restoring import one_line
 from device.errors import InputError, StillpiError
-from device.restore.network import ModelBundle, load_model
+from device.restore.golden import self_test
+from device.restore.network import MANIFEST, ModelBundle, verified_manifest
 
 EXIT_BAD_INPUT = 2
+_PARTS = {
+    "training": "; `data` lists data sets, each with name and licence",
+    "licence": "",
+    "metrics": "; `command` is what made them",
+}
+"""Of a manifest, what people want to know and how it is given."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +62,15 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="int8 as x86 (U8S8) or Arm (S8S8) runs it best (default: %(default)s)",
     )
     of_checkpoint.add_argument(
-        "--photos", type=Path, metavar="DIR", help="what the ranges of int8 are calibrated on"
+        "--with-float32",
+        action="store_true",
+        help="keep the float32 network beside the int8 one: a device runs the faster of the two",
+    )
+    of_checkpoint.add_argument(
+        "--photos",
+        type=Path,
+        metavar="DIR",
+        help="what the ranges of int8 are calibrated on and the golden tile is cut from",
     )
     of_checkpoint.add_argument("--motion", type=Path, metavar="DIR", help="likewise")
     of_onnx = parser.add_argument_group("of an ONNX file, all needed")
@@ -63,9 +78,12 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     of_onnx.add_argument(
         "--halo", type=int, metavar="PX", help="pixels at a tile's edge whose result is not used"
     )
-    for part in ("training", "licence", "metrics"):
+    for part, more in _PARTS.items():
         parser.add_argument(
-            f"--{part}", type=Path, metavar="FILE.json", help=f"a JSON object kept as its {part}"
+            f"--{part}",
+            type=Path,
+            metavar="FILE.json",
+            help=f"a JSON object kept as its {part}{more}",
         )
     parser.set_defaults(run=_run_build)
 
@@ -85,6 +103,7 @@ def _of_checkpoint(arguments: argparse.Namespace) -> ModelBundle:
         arguments.output,
         name=arguments.name,
         precision=arguments.precision,
+        with_float32=arguments.with_float32,
         photos=arguments.photos,
         motion=arguments.motion,
         training=_json_object(arguments.training),
@@ -128,16 +147,26 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "verify",
         help="is this model bundle whole, and can this program run it?",
-        description="Load a model bundle as a device does: hash, tensors, encoding, network. "
-        "Prints OK and the hash, or what does not fit.",
+        description="Check a model bundle as a device does: hashes, tensors, encoding, and its "
+        "golden tile in a process of its own. Prints OK, the hash and the largest difference, or "
+        "what does not fit; a warning for what a bundle that is passed on should tell.",
     )
     parser.add_argument("bundle", type=Path, metavar="FOLDER")
     parser.set_defaults(run=_run_verify)
 
 
 def _run_verify(arguments: argparse.Namespace) -> int:
-    manifest = load_model(arguments.bundle).manifest
-    print(f"OK {manifest.name} sha256 {manifest.model.sha256}")
+    test = self_test(arguments.bundle)
+    manifest = verified_manifest(arguments.bundle)
+    print(f"OK {manifest.name} sha256 {manifest.model.sha256}, {test}")
+    told = json.loads((arguments.bundle / MANIFEST).read_text(encoding="utf-8"))
+    for part, key, expected in (
+        ("training", "data", "the data sets with their licences"),
+        ("licence", "weights", "the licence of the weights"),
+        ("metrics", "command", "figures, and the command that made them"),
+    ):
+        if key not in told.get(part, {}):
+            print(f"warning: {MANIFEST}: {part}.{key}: found nothing, expected {expected}")
     return 0
 
 

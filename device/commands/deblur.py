@@ -15,7 +15,7 @@ from typing import Any
 
 from device.commands.restoring import (
     add_restore_options,
-    choose_model,
+    model_for_photographs,
     one_line,
     positive_int,
     progress_bar,
@@ -68,7 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Restore every bundle; 2 if any of them could not be."""
     jobs = plan_jobs(arguments.bundles, arguments.output)
-    model = choose_model(arguments.model, arguments.threads)
+    chosen = model_for_photographs(arguments.model, arguments.threads)
     results: list[dict[str, Any]] = []
     failed = False
     for bundle, target in jobs:
@@ -78,8 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
                 report = restore_to_file(
                     bundle,
                     target,
-                    model=model,
-                    model_name=arguments.model,
+                    chosen=chosen,
                     threads=arguments.threads,
                     quality=arguments.quality,
                     progress=progress,

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.commands.restoring import (
+    ChosenModel,
     add_restore_options,
-    choose_model,
+    model_for_photographs,
     options,
     progress_bar,
     summary,
@@ -20,7 +21,6 @@ from device.errors import InputError
 
 if TYPE_CHECKING:
     from device.demo.pages import Restored
-    from device.restore.network import ModelBundle
 
 CHART, TWIN = "chart", "osprey"
 _NEXUS = Path(__file__).resolve().parent.parent / "demo_data" / "nexus"
@@ -62,18 +62,18 @@ def run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.output
     folder.mkdir(parents=True, exist_ok=True)
     twin_path, chart_path = (_free_bundle(folder, name) for name in (TWIN, CHART))
-    model = choose_model(arguments.model, arguments.threads)
+    chosen = model_for_photographs(arguments.model, arguments.threads)
 
     print("Taking a photograph with the simulated camera and sensor ...", flush=True)
     shot = take_twin_photo(twin_path)
-    twin = _restore(twin_path, model, arguments)
+    twin = _restore(twin_path, chosen, arguments)
     twin_part = pages.twin_part(twin, shot.truth, shot.sensor)
     gain = ", ".join(f"{label} {text}" for label, text in twin_part["numbers"][:3])
     print(f"  {summary(twin.report)}\n  {gain}", flush=True)
 
     print("Restoring the real photograph of a chart with its gyroscope ...", flush=True)
     import_nexus(_NEXUS, chart_path)
-    chart = _restore(chart_path, model, arguments)
+    chart = _restore(chart_path, chosen, arguments)
     match = match_dots(displayed(chart.bundle), chart.restoration.field)
     chart_part = pages.chart_part(chart, match)
     print(f"  {summary(chart.report)}\n  {chart_part['verdict']}", flush=True)
@@ -86,9 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _restore(
-    bundle_path: Path, model: ModelBundle | None, arguments: argparse.Namespace
-) -> Restored:
+def _restore(bundle_path: Path, chosen: ChosenModel, arguments: argparse.Namespace) -> Restored:
     """Restore a bundle into NAME.jpg and NAME.json beside it."""
     from device.bundle import read_bundle
     from device.demo.pages import Restored
@@ -97,10 +95,10 @@ def _restore(
     bundle = read_bundle(bundle_path)
     with progress_bar(bundle_path.name) as progress:
         restoration = restore(
-            bundle, model=model, options=options(arguments.threads), progress=progress
+            bundle, model=chosen.model, options=options(arguments.threads), progress=progress
         )
     target = bundle_path.with_suffix(".jpg")
-    report = write_restoration(bundle, restoration, target, model_name=arguments.model)
+    report = write_restoration(bundle, restoration, target, chosen=chosen)
     return Restored(bundle, restoration, report)
 
 

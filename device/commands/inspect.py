@@ -7,7 +7,7 @@ from pathlib import Path
 
 from device.commands.restoring import (
     add_restore_options,
-    choose_model,
+    model_for_photographs,
     options,
     progress_bar,
 )
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     bundle = read_bundle(arguments.bundle)
     target = arguments.output or Path(f"{bundle_title(bundle)}.html")
-    model = choose_model(arguments.model, arguments.threads)
+    model = model_for_photographs(arguments.model, arguments.threads).model
     restoration, problem = None, None
     with progress_bar(bundle.path.name) as progress:
         try:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from device.errors import InputError
+from device.errors import InputError, ModelError
+from device.notices import Notice
 from device.version import software_name
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "default"
 NO_DEFAULT_MODEL = "this version ships no default model: the result is the filter's"
+FAILED_DEFAULT_MODEL = "the default model does not run here: the result is the filter's"
 
 StageProgress = Callable[[str, float], None]
 
@@ -50,13 +54,40 @@ def positive_int(text: str) -> int:
 
 
 def choose_model(name: str, threads: int | None = None) -> ModelBundle | None:
-    """The model that --model names; None for `none` and when none ships. Raises ModelError."""
-    from device.restore.network import load_model
+    """The model that --model names, self-tested here; None for `none` and when none ships.
+
+    Raises ModelError.
+    """
+    from device.restore.golden import load_tested
 
     if name == "none" or (name == "default" and not DEFAULT_MODEL.is_dir()):
         return None
     folder = DEFAULT_MODEL if name == "default" else Path(name)
-    return load_model(folder, threads=threads or available_threads())
+    return load_tested(folder, threads=threads or available_threads())
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """What photographs are restored with. note, warning : for reports, why there is no network."""
+
+    model: ModelBundle | None
+    note: str = ""
+    warning: Notice | None = None
+
+
+def model_for_photographs(name: str, threads: int | None = None) -> ChosenModel:
+    """As choose_model, but a default model that fails here costs the network, not the photographs.
+
+    That is said on standard error. Raises ModelError for a model asked for by its folder.
+    """
+    try:
+        model = choose_model(name, threads)
+    except ModelError as error:
+        if name != "default":
+            raise
+        print(f"stillpi: warning: {FAILED_DEFAULT_MODEL}: {one_line(error)}", file=sys.stderr)
+        return ChosenModel(None, FAILED_DEFAULT_MODEL, Notice("model-failed", one_line(error)))
+    return ChosenModel(model, NO_DEFAULT_MODEL if model is None and name == "default" else "")
 
 
 @contextmanager
@@ -85,8 +116,7 @@ def restore_to_file(
     bundle_path: Path,
     target: Path,
     *,
-    model: ModelBundle | None,
-    model_name: str = "default",
+    chosen: ChosenModel,
     threads: int | None = None,
     quality: int = 95,
     progress: StageProgress | None = None,
@@ -105,8 +135,8 @@ def restore_to_file(
     if target.resolve().is_relative_to(bundle.path.resolve()):
         raise InputError(target, "output", "a place inside the bundle", "one outside of it")
     target.parent.mkdir(parents=True, exist_ok=True)
-    restoration = restore(bundle, model=model, options=options(threads), progress=progress)
-    return write_restoration(bundle, restoration, target, model_name=model_name, quality=quality)
+    restoration = restore(bundle, model=chosen.model, options=options(threads), progress=progress)
+    return write_restoration(bundle, restoration, target, chosen=chosen, quality=quality)
 
 
 def write_restoration(
@@ -114,20 +144,22 @@ def write_restoration(
     restoration: Restoration,
     target: Path,
     *,
-    model_name: str = "default",
+    chosen: ChosenModel,
     quality: int = 95,
 ) -> dict[str, Any]:
     """Write the photograph `target` and NAME.json beside it; returns the report.
 
-    model_name : what --model said, so that the report can say that no default model ships yet.
+    chosen : the model it was restored with; where there was none, the report says why.
     """
     from device.output import write_photo, write_report
 
     begin = time.perf_counter()
     write_photo(target, restoration.pixels, exif_source=bundle, quality=quality)
     report: dict[str, Any] = restoration.report.to_json()
-    if report["model"] is None and model_name == "default" and not DEFAULT_MODEL.is_dir():
-        report["model_note"] = NO_DEFAULT_MODEL
+    if chosen.note:
+        report["model_note"] = chosen.note
+    if chosen.warning:
+        report["warnings"] = [*report["warnings"], chosen.warning.to_json()]
     report["stages_s"] = {**report["stages_s"], "write": round(time.perf_counter() - begin, 4)}
     report |= {"bundle": str(bundle.path), "output": str(target), "software": software_name()}
     write_report(target.with_suffix(".json"), report)

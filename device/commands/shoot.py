@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from device.commands.restoring import choose_model, progress_bar, restore_to_file, summary
+from device.commands.restoring import model_for_photographs, progress_bar, restore_to_file, summary
 from device.errors import InputError
 from device.notices import Notice
 from device.version import software_name
@@ -146,8 +146,7 @@ def restore_or_keep(config: Config, bundle: Path, target: Path) -> dict[str, Any
             return restore_to_file(
                 bundle,
                 target,
-                model=choose_model(name, threads),
-                model_name=name,
+                chosen=model_for_photographs(name, threads),
                 threads=threads,
                 quality=config.output.quality,
                 progress=progress,

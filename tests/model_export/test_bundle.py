@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from model_bundles import replace_file
 from onnx import TensorProto, helper
 
 from device.errors import InputError, ModelError
 from device.kernels.encode import PATHS_ENCODING
+from device.restore.golden_tile import read_golden
 from device.restore.network import load_model, provided_shapes
 from model_export.bundle import write_bundle
 from model_export.cli import main
+from model_export.golden import seeded_tile
 
 TILE, HALO = 64, 8
 
@@ -70,25 +75,44 @@ def test_the_bundle_is_what_a_device_loads(tmp_path: Path) -> None:
 
 def test_the_manifest_tells_people_and_programs(tmp_path: Path) -> None:
     network = tiny_network()
-    metrics = {"psnr_db": 27.25}
-    written(tmp_path / "tiny", network, metrics=metrics)
+    metrics = {"psnr_db": 27.25, "command": "stillpi-train evaluate set"}
+    training = {"data": [{"name": "photos", "licence": "CC0-1.0"}]}
+    written(
+        tmp_path / "tiny", network, metrics=metrics, training=training, versions={"torch": "2.4"}
+    )
     told = json.loads((tmp_path / "tiny" / "manifest.json").read_text(encoding="utf-8"))
     assert (tmp_path / "tiny" / "model.onnx").read_bytes() == network
+    golden = (tmp_path / "tiny" / "golden.npz").read_bytes()
     assert told == {
         "format": "stillpi-model",
         "version": 1,
         "name": "tiny",
         "model": {"file": "model.onnx", "sha256": hashlib.sha256(network).hexdigest()},
+        "alternatives": [],
+        "golden": {
+            "file": "golden.npz",
+            "sha256": hashlib.sha256(golden).hexdigest(),
+            "tolerance_codes": 1.0,
+            "tile": "seeded",
+        },
         "tile": {"size": TILE, "halo": HALO},
         "field_encoding": PATHS_ENCODING,
         "inputs": [
-            {"name": "blurred", "shape": [1, 3, TILE, TILE]},
-            {"name": "filtered", "shape": [1, 3, TILE, TILE]},
+            {"name": "blurred", "shape": [1, 3, TILE, TILE], "scaling": "sRGB 0..1"},
+            {"name": "filtered", "shape": [1, 3, TILE, TILE], "scaling": "sRGB 0..1"},
         ],
-        "output": {"name": "residual", "shape": [1, 3, TILE, TILE]},
-        "training": {},
+        "output": {
+            "name": "residual",
+            "shape": [1, 3, TILE, TILE],
+            "scaling": "sRGB 0..1, added to filtered",
+        },
+        "training": training,
         "licence": {},
         "metrics": metrics,
+        "versions": {
+            **{name: version(name) for name in ("stillpi", "onnx", "onnxruntime")},
+            "torch": "2.4",
+        },
     }
 
 
@@ -186,7 +210,18 @@ def test_inputs_a_device_cannot_give(tmp_path: Path) -> None:
         ),
         ({"halo": 16}, r"tile\.halo: found 16, expected at most 15"),
         ({"halo": -1}, r"tile\.halo: found -1"),
-        ({"metrics": {"psnr_db": float("nan")}}, "expected plain JSON without NaN"),
+        (
+            {"metrics": {"psnr_db": float("nan"), "command": "x"}},
+            "expected plain JSON without NaN",
+        ),
+        (
+            {"metrics": {"psnr_db": 27.25}},
+            r"manifest\.json: metrics\.command: found nothing, expected the command",
+        ),
+        (
+            {"training": {"data": [{"name": "a", "licence": "MIT"}, {"name": "b"}]}},
+            r"manifest\.json: training\.data\[1\]\.licence: found nothing",
+        ),
         ({"training": {"folder": Path("/data")}}, "expected plain JSON without NaN"),
     ],
 )
@@ -202,6 +237,71 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         written(tmp_path / "file" / "tiny")
 
 
+# The golden tile and alternatives
+
+
+def test_a_real_tile_is_kept_of_what_the_network_takes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    inputs = {
+        name: rng.uniform(size=shape[1:]).astype(np.float32)
+        for name, shape in provided_shapes(TILE).items()
+    }
+    model = written(tmp_path / "tiny", golden_inputs=inputs)
+    tile = read_golden(tmp_path / "tiny" / "golden.npz", model.manifest)
+    assert list(tile.inputs) == ["blurred", "filtered"]
+    assert tile.inputs["blurred"] == pytest.approx(inputs["blurred"], abs=0.5 / 255)
+    used = (tile.inputs["blurred"] - tile.inputs["filtered"])[:, HALO:-HALO, HALO:-HALO]
+    assert tile.residuals["model.onnx"] == pytest.approx(0.5 * used, abs=1e-3)
+    told = json.loads((tmp_path / "tiny" / "manifest.json").read_text())
+    assert told["golden"]["tile"] == "real"
+
+
+def test_a_seeded_tile_has_every_input_and_is_always_the_same() -> None:
+    tile, again = seeded_tile(TILE), seeded_tile(TILE)
+    shapes = {name: [1, *values.shape] for name, values in tile.items()}
+    assert shapes == provided_shapes(TILE)
+    for name, values in tile.items():
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, again[name])
+        assert values.std() > 0
+
+
+def test_the_float32_network_lies_beside_as_an_alternative(tmp_path: Path) -> None:
+    model = written(tmp_path / "tiny", float32=tiny_network())
+    assert [network.file for network in model.manifest.networks] == [
+        "model.onnx", "model_fp32.onnx",
+    ]  # fmt: skip
+    assert (tmp_path / "tiny" / "model_fp32.onnx").read_bytes() == tiny_network()
+    tile = read_golden(tmp_path / "tiny" / "golden.npz", model.manifest)
+    assert set(tile.residuals) == {"model.onnx", "model_fp32.onnx"}
+
+
+def test_an_alternative_with_other_inputs_is_refused(tmp_path: Path) -> None:
+    other = tiny_network(("filtered", "underdamped"))
+    with pytest.raises(ModelError, match=r"tiny/model_fp32\.onnx: inputs: found"):
+        written(tmp_path / "tiny", float32=other)
+    assert nothing_is_left(tmp_path / "tiny")
+
+
+def test_a_coarse_output_may_differ_by_two_of_its_steps(tmp_path: Path) -> None:
+    """As an int8 network's does whose residuals are large: a step of 2 codes here."""
+
+    def quantise_output(model: onnx.ModelProto) -> None:
+        graph = model.graph
+        graph.node[1].output[0] = "fine"
+        for operator, tensors in (
+            ("QuantizeLinear", ["fine", "scale", "zero"]),
+            ("DequantizeLinear", ["codes", "scale", "zero"]),
+        ):
+            result = ["codes"] if operator == "QuantizeLinear" else ["residual"]
+            graph.node.append(helper.make_node(operator, tensors, result))
+        graph.initializer.append(onnx.numpy_helper.from_array(np.float32(2 / 255), "scale"))
+        graph.initializer.append(onnx.numpy_helper.from_array(np.int8(0), "zero"))
+
+    model = written(tmp_path / "tiny", changed(tiny_network(), quantise_output))
+    assert model.manifest.golden.tolerance_codes == pytest.approx(4.0, abs=0.001)
+
+
 # The command line
 
 
@@ -214,14 +314,45 @@ def build(tmp_path: Path, *more: str) -> list[str]:
 
 
 def test_build_then_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "metrics.json").write_text('{"psnr_db": 27.25}')
-    assert main(build(tmp_path, "--metrics", str(tmp_path / "metrics.json"))) == 0
+    parts = {
+        "metrics": {"psnr_db": 27.25, "command": "stillpi-train evaluate set"},
+        "training": {"data": [{"name": "photos", "licence": "CC0-1.0"}]},
+        "licence": {"weights": "MIT"},
+    }
+    options = []
+    for part, content in parts.items():
+        (tmp_path / f"{part}.json").write_text(json.dumps(content))
+        options += [f"--{part}", str(tmp_path / f"{part}.json")]
+    assert main(build(tmp_path, *options)) == 0
     sha256 = hashlib.sha256(tiny_network()).hexdigest()
     assert sha256 in capsys.readouterr().out
     assert main(["verify", str(tmp_path / "tiny")]) == 0
-    assert capsys.readouterr().out == f"OK tiny sha256 {sha256}\n"
+    (line,) = capsys.readouterr().out.splitlines()
+    difference = r"model\.onnx differs by at most 0\.\d+ of 255 codes, \d+ ms a tile"
+    assert re.fullmatch(rf"OK tiny sha256 {sha256}, {difference}", line)
     told = json.loads((tmp_path / "tiny" / "manifest.json").read_text())
-    assert told["metrics"] == {"psnr_db": 27.25}
+    assert {part: told[part] for part in parts} == parts
+
+
+def test_verify_warns_of_what_people_are_not_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(written(tmp_path / "tiny").path)]) == 0
+    ok, *warnings = capsys.readouterr().out.splitlines()
+    assert ok.startswith("OK tiny ")
+    assert [line.split(": ")[2] for line in warnings] == [
+        "training.data", "licence.weights", "metrics.command",
+    ]  # fmt: skip
+
+
+def test_verify_runs_the_golden_tile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = written(tmp_path / "tiny").path
+    replace_file(folder, "model.onnx", tiny_network(("filtered", "blurred")))
+    assert main(["verify", str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"stillpi-export: {folder}/model.onnx: self-test: found a golden tile")
+    assert err.count("\n") == 1
 
 
 def test_verify_names_what_was_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

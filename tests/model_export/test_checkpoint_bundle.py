@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ torch = pytest.importorskip("torch", reason="exporting checkpoints needs the ext
 pytest.importorskip("onnxscript", reason="exporting checkpoints needs the extra `export`")
 
 from device.errors import InputError  # noqa: E402
+from device.restore.golden import self_test  # noqa: E402
+from device.restore.golden_tile import as_kept, read_golden  # noqa: E402
 from device.restore.network import load_model, provided_shapes  # noqa: E402
 from host_training.averaging import WeightAverage  # noqa: E402
 from host_training.checkpoint import CheckpointError, TrainState, save_checkpoint  # noqa: E402
@@ -76,6 +79,34 @@ def test_a_float_bundle_computes_what_torch_does(checkpoint: Path, tmp_path: Pat
     expected = by_torch(network(), tile)[0]
     assert np.abs(expected).max() > 0.01
     np.testing.assert_allclose(residual, expected, atol=1e-5)
+
+
+def test_an_int8_bundle_may_keep_the_float32_network_and_tells_how_it_was_made(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_export.checkpoint_bundle.CALIBRATION_TILES", 4)
+    seen = tiles(4 + 8, TILE_PX)
+    monkeypatch.setattr("model_export.checkpoint_bundle.calibration_tiles", lambda *_: iter(seen))
+    folder = tmp_path / "model"
+    build_from_checkpoint(
+        checkpoint, folder, name="tried", precision="U8S8", with_float32=True,
+        photos=tmp_path / "photos", motion=tmp_path / "motion",
+    )  # fmt: skip
+    sizes = [(folder / file).stat().st_size for file in ("model.onnx", "model_fp32.onnx")]
+    assert sizes[0] < 0.5 * sizes[1]
+    test = self_test(folder, threads=1)
+    assert [network.file for network in test.networks] == ["model.onnx", "model_fp32.onnx"]
+    told = json.loads((folder / "manifest.json").read_text())
+    assert told["golden"]["tile"] == "real"
+    assert told["versions"]["torch"] == torch.__version__
+    quantisation = told["training"]["quantisation"]
+    assert quantisation["calibration_tiles"] == 4
+    assert quantisation["operators"]["QLinearConv"] > 5
+    assert quantisation["difference_codes"] > 0
+    golden = read_golden(folder / "golden.npz", load_model(folder).manifest)
+    # Of the tiles that ranges were not calibrated on.
+    kept = [as_kept({name: value[0] for name, value in tile.items()}) for tile in seen[4:]]
+    assert any(np.array_equal(golden.inputs["blurred"], one["blurred"]) for one in kept)
 
 
 def test_u8s8_leaves_no_convolution_in_float(exported: bytes) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from model_bundles import good_bundle, good_network, replace_file
 
 from device.commands import check, import_
 from device.errors import InputError
@@ -54,6 +56,34 @@ def test_warnings_do_not_fail(make_bundle: Make, capsys: pytest.CaptureFixture[s
     bundle = make_bundle(warnings=[Notice("stale-frame", "by 33 ms")])
     assert call("check", bundle) == 0
     assert capsys.readouterr().out == f"{bundle}: warning: stale-frame: by 33 ms\n"
+
+
+def test_a_model_is_self_tested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = good_bundle(tmp_path / "model")
+    assert call("check", "--model", folder) == 0
+    line = rf"{folder}: OK, model\.onnx differs by at most 0\.\d+ of 255 codes, \d+ ms a tile\n"
+    assert re.fullmatch(line, capsys.readouterr().out)
+    replace_file(folder, "model.onnx", good_network(0.5))
+    assert call("check", "--model", folder) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"stillpi: {folder}/model.onnx: self-test: found ")
+    assert err.count("\n") == 1
+
+
+def test_a_model_and_a_photograph(
+    make_bundle: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = make_bundle()
+    assert call("check", bundle, "--model", tmp_path / "absent") == 2
+    out, err = capsys.readouterr()
+    assert out == f"{bundle}: OK\n"
+    assert f"{tmp_path}/absent/manifest.json: found No such file" in err
+
+
+def test_nothing_to_check_is_an_error() -> None:
+    with pytest.raises(InputError, match="expected a bundle, or --model FOLDER"):
+        call("check")
 
 
 def test_import_prints_what_it_made(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from model_bundles import crashing_network, good_bundle, good_network, replace_file
 from PIL import ExifTags, Image
 
 from device import cli
@@ -84,6 +86,69 @@ def test_without_a_default_model_the_report_says_so(
     report = json.loads((tmp_path / "photo.json").read_text())
     assert report["model"] is None
     assert "no default model" in report["model_note"]
+
+
+def test_a_model_of_ones_own_is_used_and_named(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = good_bundle(tmp_path / "model")
+    assert deblur(good, "-o", tmp_path / "photo.jpg", "--model", folder) == 0
+    report = json.loads((tmp_path / "photo.json").read_text())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert report["model"] == {"name": "tiny", "sha256": manifest["model"]["sha256"]}
+    assert report["model_note"] == ""
+    assert capsys.readouterr().err == ""
+
+
+FAILING = [
+    pytest.param(good_network(0.5), "differs by", id="a result that differs"),
+    pytest.param(
+        crashing_network(),
+        "found a crash by SIGFPE",
+        id="a crash",
+        marks=pytest.mark.skipif(
+            platform.machine() not in ("x86_64", "AMD64"), reason="only x86 traps on this division"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("network", "found"), FAILING)
+def test_a_named_model_that_fails_its_self_test_is_an_error(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], network: bytes, found: str
+) -> None:
+    folder = replace_file(good_bundle(tmp_path / "model"), "model.onnx", network)
+    assert deblur(good, "-o", tmp_path / "photo.jpg", "--model", folder) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"stillpi: {folder}")
+    assert ": self-test: found " in line
+    assert found in line
+    assert not (tmp_path / "photo.jpg").exists()
+
+
+@pytest.mark.parametrize(("network", "found"), FAILING)
+def test_a_default_model_that_fails_its_self_test_costs_the_network_alone(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, network: bytes, found: str,
+) -> None:  # fmt: skip
+    folder = replace_file(good_bundle(tmp_path / "model"), "model.onnx", network)
+    monkeypatch.setattr("device.commands.restoring.DEFAULT_MODEL", folder)
+    assert deblur(good, "-o", tmp_path / "photo.jpg") == 0
+    assert deblur(good, "-o", tmp_path / "filtered.jpg", "--model", "none") == 0
+    assert (tmp_path / "photo.jpg").read_bytes() == (tmp_path / "filtered.jpg").read_bytes()
+    report = json.loads((tmp_path / "photo.json").read_text())
+    assert report["model"] is None
+    assert report["model_note"] == (
+        "the default model does not run here: the result is the filter's"
+    )
+    warning = report["warnings"][-1]
+    assert warning["name"] == "model-failed"
+    assert found in warning["detail"]
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        f"stillpi: warning: {report['model_note']}: {warning['detail']}"
+    ]
+    assert "warning: model-failed" in printed.out
 
 
 def test_the_good_ones_are_done_and_the_exit_code_tells(

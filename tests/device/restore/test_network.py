@@ -18,8 +18,14 @@ from device.capture.camera import NoiseModel
 from device.errors import ModelError
 from device.kernels.encode import PATHS_ENCODING, paths_view
 from device.kernels.field import KernelField
-from device.restore.filter_stage import FilteredPhoto
-from device.restore.network import load_model, provided_shapes
+from device.restore.filter_stage import FilteredRows
+from device.restore.network import (
+    PROVIDED,
+    RESIDUAL,
+    load_model,
+    provided_shapes,
+    verified_manifest,
+)
 from device.restore.network_stage import correct_photo
 from device.restore.noise import noise_variance
 from device.restore.tone import decode, encode, to_linear
@@ -28,6 +34,7 @@ from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 TILE, HALO = 64, 8
 NOISE = NoiseModel(0.001, 0.002)
 ONE_CODE = 0.004
+GOLDEN = b"loading a model does not look into it"
 Shapes = dict[str, list[int]]
 
 
@@ -109,9 +116,17 @@ def manifest_for(onnx_bytes: bytes) -> dict[str, Any]:
         "name": "tiny",
         "model": {"file": "model.onnx", "sha256": hashlib.sha256(onnx_bytes).hexdigest()},
         "tile": {"size": TILE, "halo": HALO},
+        "golden": {
+            "file": "golden.npz",
+            "sha256": hashlib.sha256(GOLDEN).hexdigest(),
+            "tolerance_codes": 1.0,
+        },
         "field_encoding": PATHS_ENCODING,
-        "inputs": [{"name": n.name, "shape": shapes[n.name]} for n in graph.input],
-        "output": {"name": "residual", "shape": shapes["residual"]},
+        "inputs": [
+            {"name": n.name, "shape": shapes[n.name], "scaling": PROVIDED[n.name].scaling}
+            for n in graph.input
+        ],
+        "output": {"name": "residual", "shape": shapes["residual"], "scaling": RESIDUAL},
         "training": {"kept": "for people"},
     }
 
@@ -130,6 +145,7 @@ def make_model(tmp_path: Path) -> MakeModel:
         folder = tmp_path / "tiny"
         folder.mkdir()
         (folder / "model.onnx").write_bytes(onnx_bytes)
+        (folder / "golden.npz").write_bytes(GOLDEN)
         (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         return folder
 
@@ -171,8 +187,13 @@ def corrected(
 ) -> Change:
     field = field or sloping_field(picture.width, picture.height)
     lively = np.zeros((picture.height, picture.width), np.int16)
-    filtered = FilteredPhoto(change, lively, np.zeros((1, 1)))
-    return correct_photo(picture, filtered, field, NOISE, load_model(folder), show=silent)
+    # In strips as high as no tile is.
+    strips = [
+        FilteredRows(change[row : row + 37], lively[row : row + 37])
+        for row in range(0, picture.height, 37)
+    ]
+    model = load_model(folder)
+    return correct_photo(picture, strips, field, NOISE, model, threads=2, show=silent)
 
 
 @pytest.mark.parametrize("size", [(100, 80), (30, 20), (150, 131)], ids=str)
@@ -280,6 +301,30 @@ REFUSED: dict[str, tuple[Change_, str]] = {
         setting("model", "file", to="gone.onnx"),
         "model.file: found gone.onnx, expected a file beside it",
     ),
+    "a file in another folder": (
+        setting("model", "file", to="../model.onnx"),
+        "model.file: found '../model.onnx'",
+    ),
+    "another golden tile": (
+        setting("golden", "sha256", to="1" * 64),
+        "golden.npz: sha256: found " + hashlib.sha256(GOLDEN).hexdigest(),
+    ),
+    "no tolerance": (
+        setting("golden", "tolerance_codes", to=0.0),
+        "golden.tolerance_codes: found 0.0, expected greater than 0",
+    ),
+    "an alternative that is missing": (
+        setting("alternatives", to=[{"file": "model_fp32.onnx", "sha256": "0" * 64}]),
+        "alternatives[0].file: found model_fp32.onnx, expected a file beside it",
+    ),
+    "an input in another unit": (
+        setting("inputs", 2, "scaling", to="pixels"),
+        "scaling of paths: found pixels, expected displacements in units of 32 px",
+    ),
+    "an output of linear light": (
+        setting("output", "scaling", to="linear"),
+        "scaling of the output: found linear, expected sRGB 0..1, added to filtered",
+    ),
     "a tile no path cell fits": (setting("tile", "size", to=60), "tile.size: found 60"),
     "a halo that eats the tile": (
         setting("tile", "halo", to=16),
@@ -321,7 +366,9 @@ def test_a_manifest_that_does_not_fit_is_refused(make_model: MakeModel, what: st
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("key", ["format", "model", "tile", "inputs", "output", "field_encoding"])
+@pytest.mark.parametrize(
+    "key", ["format", "model", "golden", "tile", "inputs", "output", "field_encoding"]
+)
 def test_a_manifest_that_lacks_something_says_what(make_model: MakeModel, key: str) -> None:
     folder = make_model(zero_network(), lambda manifest: manifest.pop(key))
     with pytest.raises(ModelError, match=rf"json: {key}: found nothing, expected a value"):
@@ -348,6 +395,47 @@ def test_a_manifest_of_another_kind(make_model: MakeModel, text: str) -> None:
 def test_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"manifest\.json: found No such file"):
         load_model(tmp_path)
+
+
+def test_an_alternative_is_loaded_when_it_is_named(make_model: MakeModel) -> None:
+    other = zero_network()
+    entry = {"file": "model_fp32.onnx", "sha256": hashlib.sha256(other).hexdigest()}
+    node = helper.make_node("Add", ["filtered", "one"], ["residual"])
+    first = network([node], provided("filtered"), {"one": np.float32(1.0)})
+    with pytest.raises(ModelError, match="a file beside it"):
+        load_model(folder := make_model(first, setting("alternatives", to=[entry])))
+    (folder / "model_fp32.onnx").write_bytes(other)
+    grey = {"filtered": np.full((3, TILE, TILE), 0.5, np.float32)}
+    assert load_model(folder).residual(grey).max() == pytest.approx(1.5)
+    chosen = load_model(folder, file="model_fp32.onnx")
+    assert chosen.residual(grey).max() == 0.0
+    assert chosen.running.sha256 == entry["sha256"]
+    with pytest.raises(ModelError, match=r"found x, expected model\.onnx or model_fp32\.onnx"):
+        load_model(folder, file="x")
+
+
+def test_a_network_that_fails_when_it_runs_is_one_line(make_model: MakeModel) -> None:
+    """Integers are not divided by zero."""
+    nodes = [
+        helper.make_node("Cast", ["filtered"], ["zeros"], to=TensorProto.INT32),
+        helper.make_node("Div", ["one", "zeros"], ["quotient"]),
+        helper.make_node("Cast", ["quotient"], ["residual"], to=TensorProto.FLOAT),
+    ]
+    model = load_model(make_model(network(nodes, provided("filtered"), {"one": np.int32(1)})))
+    with pytest.raises(
+        ModelError, match=r"model\.onnx: network: found .*zero.*one that runs"
+    ) as at:
+        model.residual({"filtered": np.zeros((3, TILE, TILE), np.float32)})
+    assert "\n" not in str(at.value)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "golden.npz"])
+def test_a_folder_in_a_files_place_is_one_line(make_model: MakeModel, name: str) -> None:
+    folder = make_model(zero_network())
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(ModelError, match=rf"{name}: found Is a directory, expected a readable"):
+        verified_manifest(folder)
 
 
 def damaged(onnx_bytes: bytes) -> dict[str, bytes]:
@@ -380,7 +468,8 @@ def test_a_network_that_uses_an_unknown_operator(make_model: MakeModel) -> None:
 
 def test_a_manifest_that_promises_other_inputs_than_the_file(make_model: MakeModel) -> None:
     def promise(manifest: dict[str, Any]) -> None:
-        manifest["inputs"].append({"name": "noise", "shape": [1, 1, 8, 8]})
+        scaling = PROVIDED["noise"].scaling
+        manifest["inputs"].append({"name": "noise", "shape": [1, 1, 8, 8], "scaling": scaling})
 
     with pytest.raises(ModelError, match=r"model\.onnx: inputs: found .* expected .*noise"):
         load_model(make_model(zero_network(), promise))
