@@ -2,23 +2,26 @@
 
 The picture is read in strips, cut into square tiles, each tile goes through a function (in threads:
 the transforms release the interpreter's lock), and the results are faded into one another. Nothing
-larger than a strip is ever held.
+larger than a strip is ever held, and every row is read once, from top to bottom, so that the
+rows may come from another pass over tiles that is under way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 
-ReadRows = Callable[[int, int], Image]
+ReadRows = Callable[[int, int], NDArray[Number]]
 """(first row, row after the last), inside the picture -> (channels, rows, width)."""
-TileFunction = Callable[[Image, NDArray[np.float64]], Image]
+TileFunction = Callable[[NDArray[Number], NDArray[np.float64]], Image]
 """Tiles (n, channels, size, size) and their centres (n, 2) in pixels (u, v) ->
 (n, any channels, size, size)."""
 
@@ -69,36 +72,35 @@ class TileGrid:
 
 
 def process_tiles(
-    read_rows: ReadRows,
+    read_rows: ReadRows[Number],
     width: int,
     height: int,
-    tile_function: TileFunction,
+    tile_function: TileFunction[Number],
     grid: TileGrid,
     *,
     threads: int = 1,
+    read_ahead: bool = True,
 ) -> Iterator[tuple[int, Image]]:
-    """Yield (first row, strip (channels, rows, width)) from top to bottom, each row once."""
+    """Yield (first row, strip (channels, rows, width)) from top to bottom, each row once.
+
+    read_ahead : read the next strip while one is worked on; not where reading uses threads itself.
+    """
     window = grid.window()
     weight = np.outer(window, window).astype(np.float32)
     centres_u, centres_v = grid.centres(width), grid.centres(height)
     lefts = np.arange(len(centres_u)) * grid.step
     batch = max(1, BATCH_PIXELS // grid.size**2)
     carried: Image | None = None
-    tops = [index * grid.step - grid.lead for index in range(len(centres_v))]
     with ThreadPoolExecutor(threads) as pool:
-
-        def read(top: int) -> Future[Image]:
-            return pool.submit(_read_padded, read_rows, top, width, height, grid)
-
-        upcoming = read(tops[0])
-        for index, (top, centre_v) in enumerate(zip(tops, centres_v, strict=True)):
-            strip = upcoming.result()
-            # The next strip is read while this one's tiles are worked on.
-            if index + 1 < len(tops):
-                upcoming = read(tops[index + 1])
+        strips = _padded_strips(read_rows, width, height, grid)
+        if read_ahead:
+            strips = _ahead(strips, pool)
+        for index, (strip, centre_v) in enumerate(zip(strips, centres_v, strict=True)):
 
             def work(
-                columns: NDArray[np.intp], strip: Image = strip, centre_v: float = centre_v
+                columns: NDArray[np.intp],
+                strip: NDArray[Number] = strip,
+                centre_v: float = centre_v,
             ) -> Image:
                 tiles = np.stack([strip[:, :, left : left + grid.size] for left in lefts[columns]])
                 centres = np.stack([centres_u[columns], np.full(len(columns), centre_v)], axis=1)
@@ -110,7 +112,7 @@ def process_tiles(
                 finished[:, : grid.overlap] += carried
             carried = finished[:, grid.step :].copy()
             # The first rows of the first strip are the fade-in before the picture.
-            first = top + grid.margin
+            first = index * grid.step - grid.overlap
             begin, end = max(first, 0), min(first + grid.step, height)
             if begin < end:
                 columns = slice(grid.overlap, grid.overlap + width)
@@ -131,17 +133,36 @@ def _fade(batches: Iterator[Image], count: int, grid: TileGrid) -> Image:
     return total
 
 
-def _read_padded(read_rows: ReadRows, top: int, width: int, height: int, grid: TileGrid) -> Image:
-    """The rows of one row of tiles, mirrored beyond the picture's edges."""
-    rows = mirrored(np.arange(top, top + grid.size), height)
-    first, last = int(rows.min()), int(rows.max())
+def _padded_strips(
+    read_rows: ReadRows[Number], width: int, height: int, grid: TileGrid
+) -> Iterator[NDArray[Number]]:
+    """The rows of each row of tiles, mirrored beyond the picture's edges."""
+    tops = np.arange(grid.count(height)) * grid.step - grid.lead
+    wanted = [mirrored(np.arange(top, top + grid.size), height) for top in tops]
+    # Near the lower edge mirrored rows may lie above the strip itself.
+    oldest = np.minimum.accumulate([rows.min() for rows in wanted][::-1])[::-1].tolist()
     wide = (grid.count(width) - 1) * grid.step + grid.size
     columns = mirrored(np.arange(-grid.lead, wide - grid.lead), width)
-    strip = read_rows(first, last + 1)
-    if not np.array_equal(rows, np.arange(first, last + 1)):
-        strip = strip[:, rows - first]
-    padded: Image = np.take(strip, columns, axis=2)
-    return padded
+    held: NDArray[Number] | None = None
+    first = end = 0
+    for rows, keep_from in zip(wanted, oldest, strict=True):
+        parts = [] if held is None else [held[:, keep_from - first :]]
+        if (last := int(rows.max()) + 1) > end:
+            parts.append(np.take(read_rows(end, last), columns, axis=2))
+            end = last
+        held, first = np.concatenate(parts, axis=1), keep_from
+        whole = np.array_equal(rows, np.arange(first, end))
+        yield held if whole else held[:, rows - first]
+
+
+def _ahead(
+    strips: Iterator[NDArray[Number]], pool: ThreadPoolExecutor
+) -> Iterator[NDArray[Number]]:
+    """The same strips, each made in a thread of the pool while the one before is worked on."""
+    upcoming = pool.submit(next, strips, None)
+    while (strip := upcoming.result()) is not None:
+        upcoming = pool.submit(next, strips, None)
+        yield strip
 
 
 def mirrored(index: NDArray[np.intp], length: int) -> NDArray[np.intp]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -29,16 +29,21 @@ LARGE_WIDTH_PX = 2400
 
 
 @dataclass(frozen=True)
-class FilteredPhoto:
-    """What the filter proposes, at the working scale.
+class FilteredRows:
+    """What the filter proposes for some rows or for all of them, at the working scale.
 
-    change : (h, w, C). underdamped : (h, w) change of the luminance under light damping, where it
-        was asked for.
-    expected_share : (tile rows, tile columns), what the guard expects of a sharp scene.
+    change : (rows, w, C). underdamped : (rows, w) change of the luminance under light damping,
+        where it was asked for.
     """
 
     change: Change
     underdamped: Change | None
+
+
+@dataclass(frozen=True)
+class FilteredPhoto(FilteredRows):
+    """All rows, and expected_share : (tile rows, tile columns), that of FilterPass."""
+
     expected_share: NDArray[np.float64]
 
 
@@ -47,6 +52,77 @@ def grid_for(extent_px: float, width_px: int) -> TileGrid:
     if extent_px <= SHORT_EXTENT_PX:
         return SHORT_GRID
     return LONG_GRID if width_px <= LARGE_WIDTH_PX else WIDE_GRID
+
+
+class FilterPass:
+    """The filter on its way down a photograph, both it and the field at the working scale.
+
+    Iterated over, once, it gives the rows from top to bottom, a strip at a time: whoever works on
+    them as they come need not hold the whole picture's.
+    underdamped : compute that luminance too (R, G, B only). Invalid nodes are left unchanged.
+    """
+
+    def __init__(
+        self,
+        photo: WorkingPhoto,
+        field: KernelField,
+        noise: NoiseModel,
+        grid: TileGrid,
+        *,
+        threads: int,
+        underdamped: bool = False,
+    ) -> None:
+        self._photo, self._field, self._noise, self._grid = photo, field, noise, grid
+        self._threads, self._underdamped = threads, underdamped
+        self._plane = frequency_plane(grid.size)
+        self._expected: dict[tuple[float, float], float] = {}
+
+    def __iter__(self) -> Iterator[FilteredRows]:
+        """The rows, strip by strip."""
+        photo = self._photo
+        strips = process_tiles(
+            photo.linear_rows,
+            photo.width,
+            photo.height,
+            self._step_in_tiles,
+            self._grid,
+            threads=self._threads,
+        )
+        for _, strip in strips:
+            step = np.rint(strip / CHANGE_UNIT).astype(np.int16)
+            change = np.ascontiguousarray(np.moveaxis(step[: photo.channels], 0, 2))
+            yield FilteredRows(change, step[-1] if self._underdamped else None)
+
+    @property
+    def expected_share(self) -> NDArray[np.float64]:
+        """(tile rows, tile columns), what the guard expects of a sharp scene; known at the end."""
+        down, across = self._grid.centres(self._photo.height), self._grid.centres(self._photo.width)
+        shares = [self._expected[u, v] for v, u in product(down, across)]
+        return np.array(shares).reshape(len(down), len(across))
+
+    def _step_in_tiles(
+        self, tiles: NDArray[np.float32], uv_px: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Change of every channel, and of the luminance: (n, C or C + 1, size, size)."""
+        photo, field, size = self._photo, self._field, self._grid.size
+        paths = field.paths_at(uv_px)
+        H = transfer_function(paths, size, size)
+        levels = tiles.mean(axis=(2, 3))
+        # Averaging factor^2 pixels divides the noise's variance.
+        averaging = np.float32(1.0 / photo.factor**2)
+        variance = averaging * noise_variance(levels, self._noise, photo.tone).mean(axis=1)
+        weights = LUMINANCE if self._underdamped else None
+        filtered = filter_tiles(
+            tiles, H, variance, field.sigma_at(uv_px), self._plane, underdamped=weights
+        )
+        self._expected.update(zip(map(tuple, uv_px), filtered.expected_share, strict=True))
+        step = np.clip(filtered.sharp, 0.0, 1.0) - tiles
+        if filtered.underdamped is not None:
+            luminance = np.tensordot(LUMINANCE, tiles, axes=(0, 1))
+            lively = np.clip(filtered.underdamped, 0.0, 1.0) - luminance
+            step = np.concatenate([step, lively[:, None]], axis=1)
+        step *= (field.valid_at(uv_px) * _worth_undoing(paths))[:, None, None, None]
+        return np.asarray(step, np.float32)
 
 
 def filter_photo(
@@ -59,49 +135,19 @@ def filter_photo(
     show: Callable[[str, float], None],
     underdamped: bool = False,
 ) -> FilteredPhoto:
-    """Filter a photograph with its kernel field, both at the working scale.
-
-    underdamped : compute that luminance too (R, G, B only). Invalid nodes are left unchanged.
-    """
-    weights = LUMINANCE if underdamped else None
-    plane = frequency_plane(grid.size)
-    expected: dict[tuple[float, float], float] = {}
-    # Averaging factor^2 pixels divides the noise's variance.
-    averaging = np.float32(1.0 / photo.factor**2)
-
-    def work(tiles: NDArray[np.float32], uv_px: NDArray[np.float64]) -> NDArray[np.float32]:
-        paths = field.paths_at(uv_px)
-        H = transfer_function(paths, grid.size, grid.size)
-        levels = tiles.mean(axis=(2, 3))
-        variance = averaging * noise_variance(levels, noise, photo.tone).mean(axis=1)
-        filtered = filter_tiles(
-            tiles, H, variance, field.sigma_at(uv_px), plane, underdamped=weights
-        )
-        expected.update(zip(map(tuple, uv_px), filtered.expected_share, strict=True))
-        step = np.clip(filtered.sharp, 0.0, 1.0) - tiles
-        if filtered.underdamped is not None:
-            luminance = np.tensordot(LUMINANCE, tiles, axes=(0, 1))
-            lively = np.clip(filtered.underdamped, 0.0, 1.0) - luminance
-            step = np.concatenate([step, lively[:, None]], axis=1)
-        step *= (field.valid_at(uv_px) * _worth_undoing(paths))[:, None, None, None]
-        return np.asarray(step, np.float32)
-
+    """Filter a photograph with its kernel field, all rows; as FilterPass."""
+    under_way = FilterPass(photo, field, noise, grid, threads=threads, underdamped=underdamped)
     change = np.empty((photo.height, photo.width, photo.channels), np.int16)
     lively = np.empty(change.shape[:2], np.int16) if underdamped else None
-    strips = process_tiles(
-        photo.linear_rows, photo.width, photo.height, work, grid, threads=threads
-    )
-    for first, strip in strips:
-        last = first + strip.shape[1]
-        step = np.rint(strip / CHANGE_UNIT)
-        change[first:last] = np.moveaxis(step[: photo.channels], 0, 2)
-        if lively is not None:
-            lively[first:last] = step[-1]
+    first = 0
+    for rows in under_way:
+        last = first + len(rows.change)
+        change[first:last] = rows.change
+        if lively is not None and rows.underdamped is not None:
+            lively[first:last] = rows.underdamped
+        first = last
         show("filter", last / photo.height)
-    centres = product(grid.centres(photo.height), grid.centres(photo.width))
-    shares = np.array([expected[u, v] for v, u in centres])
-    shares = shares.reshape(grid.count(photo.height), grid.count(photo.width))
-    return FilteredPhoto(change, lively, shares)
+    return FilteredPhoto(change, lively, under_way.expected_share)
 
 
 def _worth_undoing(paths: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,8 +1,12 @@
-"""The network over the whole picture: residuals on top of the filter's change."""
+"""The network over the whole picture: residuals on top of the filter's change.
+
+What the network is shown is cut from strips of linear light in 16-bit integers, half as large as
+in floating point: blurred and filtered R, G, B and the underdamped luminance.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,71 +15,110 @@ from device.capture.camera import NoiseModel
 from device.kernels.encode import PATHS_STRIDE_PX, paths_view
 from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid, process_tiles
-from device.restore.filter_stage import FilteredPhoto
+from device.restore.filter_stage import FilteredRows
 from device.restore.network import ModelBundle
 from device.restore.noise import noise_variance
-from device.restore.tone import LUMINANCE, coded, decoded
-from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
+from device.restore.tone import code_of_steps, decoded
+from device.restore.working import CHANGE_UNIT, LIGHT_STEPS, Change, WorkingPhoto
 
 Image = NDArray[np.float32]
+Light = NDArray[np.uint16]
 
 
 def correct_photo(
     photo: WorkingPhoto,
-    filtered: FilteredPhoto,
+    filtered: Iterable[FilteredRows],
     field: KernelField,
     noise: NoiseModel,
     model: ModelBundle,
     *,
+    threads: int,
     show: Callable[[str, float], None],
 ) -> Change:
     """Let the network improve the filter's change (h, w, 3), at the working scale.
 
-    filtered : with the underdamped luminance.
+    filtered : all rows from top to bottom, with the underdamped luminance.
     """
-    change, lively = filtered.change, filtered.underdamped
-    assert lively is not None  # the filter is asked for it whenever there is a network
-
-    def photo_and_filtered(first: int, last: int) -> Image:
-        linear = photo.linear_rows(first, last)
-        step = CHANGE_UNIT * np.moveaxis(change[first:last], 2, 0)
-        luminance = np.tensordot(LUMINANCE, linear, axes=1) + CHANGE_UNIT * lively[first:last]
-        return np.concatenate([linear, linear + step, luminance[None]])
-
     grid, size = model.grid, model.grid.size
     # A tile at the picture's end is told a centre held inside: its corner is looked up.
     lefts, tops = _corners(grid, photo.width), _corners(grid, photo.height)
     averaging = np.float32(1.0 / photo.factor**2)
 
-    def one(tile: Image, u: float, v: float) -> Image:
-        blurred, sharp, luminance = tile[:3], tile[3:6], tile[6:]
+    def one(tile: Light, u: float, v: float) -> Image:
+        """The change of one tile (7, size, size), in units of a change."""
+        blurred, sharp = tile[:3], tile[3:6]
         if not field.valid_at(np.array([[u, v]]))[0]:
-            return np.asarray(sharp - blurred, np.float32)
-        filtered_code = coded(sharp, "srgb")
-        level = blurred.mean(axis=0)
-        cells = size // PATHS_STRIDE_PX
-        by_cell = level.reshape(cells, PATHS_STRIDE_PX, cells, PATHS_STRIDE_PX).mean(axis=(1, 3))
+            return np.asarray(0.5 * (sharp.astype(np.float32) - blurred), np.float32)
+        codes = code_of_steps(tile, LIGHT_STEPS, "srgb")
+        level = _cell_means(blurred) / np.float32(LIGHT_STEPS)
         tensors = {
-            "blurred": coded(blurred, "srgb"),
-            "filtered": filtered_code,
-            "underdamped": coded(luminance, "srgb"),
+            "blurred": codes[:3],
+            "filtered": codes[3:6],
+            "underdamped": codes[6:],
             "paths": paths_view(field, lefts[u], tops[v], size, size),
-            "noise": np.sqrt(averaging * noise_variance(by_cell, noise, photo.tone))[None],
+            "noise": np.sqrt(averaging * noise_variance(level, noise, photo.tone))[None],
         }
-        corrected = decoded(filtered_code + model.residual(tensors), "srgb")
-        return np.asarray(corrected - blurred, np.float32)
+        corrected = decoded(codes[3:6] + model.residual(tensors), "srgb")
+        return np.asarray(corrected / CHANGE_UNIT - np.float32(0.5) * blurred, np.float32)
 
-    def work(tiles: Image, uv_px: NDArray[np.float64]) -> Image:
+    def work(tiles: Light, uv_px: NDArray[np.float64]) -> Image:
         return np.stack([one(tile, u, v) for tile, (u, v) in zip(tiles, uv_px, strict=True)])
 
-    result = np.empty_like(change)
-    # One thread: the network's runtime has threads of its own.
-    strips = process_tiles(photo_and_filtered, photo.width, photo.height, work, grid)
+    result = np.empty((photo.height, photo.width, 3), np.int16)
+    source = _LightOfRows(photo, iter(filtered))
+    # The filter that these rows may come from has threads of its own, and its time is told apart.
+    strips = process_tiles(
+        source.read, photo.width, photo.height, work, grid, threads=threads, read_ahead=False
+    )
     for first, strip in strips:
         last = first + strip.shape[1]
-        result[first:last] = np.moveaxis(np.rint(strip / CHANGE_UNIT), 0, 2)
+        np.rint(strip, out=strip)
+        result[first:last] = np.moveaxis(strip, 0, 2)
         show("network", last / photo.height)
     return result
+
+
+class _LightOfRows:
+    """Photograph and filtered rows as the tiles' seven channels, in whatever strips they come."""
+
+    def __init__(self, photo: WorkingPhoto, filtered: Iterator[FilteredRows]) -> None:
+        self._photo, self._filtered = photo, filtered
+        self._read_until = 0
+        self._left: list[Light] = []
+
+    def read(self, first: int, last: int) -> Light:
+        """(7, last - first, width), the rows that follow those of the call before."""
+        while self._read_until < last:
+            rows = next(self._filtered)
+            end = self._read_until + len(rows.change)
+            self._left.append(_light(self._photo.light_rows(self._read_until, end), rows))
+            self._read_until = end
+        every = np.concatenate(self._left, axis=1)
+        self._left = [every[:, last - first :]]
+        return every[:, : last - first]
+
+
+def _light(blurred: Light, rows: FilteredRows) -> Light:
+    """Blurred and filtered R, G, B, underdamped luminance: (7, rows, width) in LIGHT_STEPS."""
+    assert rows.underdamped is not None  # the filter is asked for it whenever there is a network
+    light = np.empty((7, *blurred.shape[1:]), np.uint16)
+    light[:3] = blurred
+    wide = blurred.astype(np.int32)
+    step = 2 * np.moveaxis(rows.change, 2, 0).astype(np.int32)
+    light[3:6] = np.clip(wide + step, 0, LIGHT_STEPS)
+    # The weights of tone.LUMINANCE, in fourths.
+    luminance = (wide[0] + 2 * wide[1] + wide[2] + 2) >> 2
+    luminance += 2 * rows.underdamped.astype(np.int32)
+    light[6] = np.clip(luminance, 0, LIGHT_STEPS)
+    return light
+
+
+def _cell_means(channels: Light) -> Image:
+    """Mean over the channels and over cells of the paths' stride: (3, s, s) -> (s / 8, s / 8)."""
+    cells, stride = channels.shape[1] // PATHS_STRIDE_PX, PATHS_STRIDE_PX
+    rows = channels.sum(axis=0, dtype=np.uint32).reshape(cells, stride, -1).sum(axis=1)
+    total = rows.reshape(cells, cells, stride).sum(axis=2)
+    return np.asarray(total / np.float32(3 * stride**2), np.float32)
 
 
 def _corners(grid: TileGrid, length: int) -> dict[float, int]:

@@ -16,9 +16,10 @@ from device.bundle import Bundle
 from device.capture.camera import NoiseModel, Tone
 from device.errors import InputError
 from device.kernels.field import KernelField, SyncError, kernel_field
+from device.kernels.tiling import TileGrid
 from device.motion.frame_motion import FrameMotion, frame_motion
 from device.notices import Notice
-from device.restore.filter_stage import FilteredPhoto, filter_photo, grid_for
+from device.restore.filter_stage import FilterPass, filter_photo, grid_for
 from device.restore.guard import CELL_PX, blur_extent_px
 from device.restore.guard_stage import guard_photo
 from device.restore.network import ModelBundle
@@ -95,18 +96,14 @@ def _restore(
     report.working_scale = 1.0 / photo.factor
     working_field = field.scaled(report.working_scale)
     grid = grid_for(blur_extent_px(working_field), photo.width)
-    with report.stage("filter"):
-        filtered = filter_photo(
-            photo, working_field, noise, grid,
-            threads=options.threads, show=show, underdamped=_suits(model, photo),
-        )  # fmt: skip
-    with report.stage("network"):
-        change = _network(photo, filtered, working_field, noise, model, report, show)
+    change, expected_share = _proposed(
+        photo, working_field, noise, grid, model, options.threads, report, show
+    )
     with report.stage("guard"):
         trust = None
         if options.guard:
             verdict = guard_photo(
-                photo, change, working_field, noise, filtered.expected_share, grid,
+                photo, change, working_field, noise, expected_share, grid,
                 threads=options.threads, show=show,
             )  # fmt: skip
             trust, report.guard = verdict.trust, verdict.to_json()
@@ -185,28 +182,32 @@ def photo_noise(bundle: Bundle, pixels: Pixels) -> tuple[NoiseModel, str]:
     return estimate_noise(to_linear(green, bundle.tone)), "estimated"
 
 
-def _suits(model: ModelBundle | None, photo: WorkingPhoto) -> bool:
-    return model is not None and photo.channels == 3
-
-
-def _network(
+def _proposed(
     photo: WorkingPhoto,
-    filtered: FilteredPhoto,
     field: KernelField,
     noise: NoiseModel,
+    grid: TileGrid,
     model: ModelBundle | None,
+    threads: int,
     report: RestoreReport,
     show: Progress,
-) -> Change:
-    if model is None:
-        report.model_note = "no network: the result is the inverse filter's"
-        return filtered.change
-    if not _suits(model, photo):
-        report.model_note = "no network for a grey picture: the result is the inverse filter's"
-        return filtered.change
-    manifest = model.manifest
-    report.model = {"name": manifest.name, "sha256": manifest.model.sha256}
-    return correct_photo(photo, filtered, field, noise, model, show=show)
+) -> tuple[Change, NDArray[np.float64]]:
+    """The change that filter and network propose, and the share of FilteredPhoto."""
+    if model is None or photo.channels != 3:
+        place = "" if model is None else " for a grey picture"
+        report.model_note = f"no network{place}: the result is the inverse filter's"
+        with report.stage("filter"):
+            filtered = filter_photo(photo, field, noise, grid, threads=threads, show=show)
+        report.stages_s["network"] = 0.0
+        return filtered.change, filtered.expected_share
+    report.model = {"name": model.manifest.name, "sha256": model.manifest.model.sha256}
+    # The network draws the filter's rows as it goes: they are never held for the whole picture.
+    rows = FilterPass(photo, field, noise, grid, threads=threads, underdamped=True)
+    with report.stage("network"):
+        change = correct_photo(
+            photo, report.drawn("filter", rows), field, noise, model, threads=threads, show=show
+        )
+    return change, rows.expected_share
 
 
 def _blend(

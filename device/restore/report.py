@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from device.notices import Notice
+
+T = TypeVar("T")
 
 FORMAT, VERSION = "stillpi-report", 1
 
@@ -33,13 +35,30 @@ class RestoreReport:
     guard: dict[str, Any] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     stages_s: dict[str, float] = field(default_factory=dict)
+    _drawn_s: float = field(default=0.0, init=False, repr=False)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage of the work."""
-        begin = perf_counter()
+        begin, inner = perf_counter(), self._drawn_s
         yield
-        self.stages_s[name] = round(perf_counter() - begin, 4)
+        self._add(name, perf_counter() - begin - (self._drawn_s - inner))
+
+    def drawn(self, name: str, items: Iterable[T]) -> Iterator[T]:
+        """Items of a stage whose work is done as another stage draws them, timed for itself."""
+        source = iter(items)
+        while True:
+            begin = perf_counter()
+            item = next(source, None)
+            spent = perf_counter() - begin
+            self._drawn_s += spent
+            self._add(name, spent)
+            if item is None:
+                return
+            yield item
+
+    def _add(self, name: str, spent_s: float) -> None:
+        self.stages_s[name] = round(self.stages_s.get(name, 0.0) + spent_s, 4)
 
     def to_json(self) -> dict[str, Any]:
         """The report as it is written, stable keys."""

@@ -32,7 +32,12 @@ def from_linear(linear: NDArray[np.float32], tone: Tone) -> NDArray[np.uint8]:
 
 def coded(linear: NDArray[np.float32], tone: Tone) -> NDArray[np.float32]:
     """Code in 0..1 of linear light, clipped to 0..1, any shape; `encode` by table, to 1e-4."""
-    return _curve_table(tone)[_steps(linear)]
+    return _curve_table(tone, _STEPS - 1)[_steps(linear)]
+
+
+def code_of_steps(steps: NDArray[np.uint16], highest: int, tone: Tone) -> NDArray[np.float32]:
+    """Code in 0..1 of linear light in integers of 0..highest, any shape."""
+    return _curve_table(tone, highest)[steps]
 
 
 def decoded(code: NDArray[np.float32], tone: Tone) -> NDArray[np.float32]:
@@ -77,8 +82,8 @@ def _decoding_table(tone: Tone, highest_code: int) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=8)
-def _curve_table(tone: Tone) -> NDArray[np.float32]:
-    return encode(np.linspace(0.0, 1.0, _STEPS), tone).astype(np.float32)
+def _curve_table(tone: Tone, highest: int) -> NDArray[np.float32]:
+    return encode(np.linspace(0.0, 1.0, highest + 1), tone).astype(np.float32)
 
 
 @lru_cache(maxsize=8)

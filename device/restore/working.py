@@ -22,6 +22,9 @@ Change = NDArray[np.int16]
 
 CHANGE_UNIT = np.float32(1.0 / 32767.0)
 """A change of linear light is kept as 16-bit integers of this unit: 12 MP in 73 MB."""
+LIGHT_STEPS = 2 * 32767
+"""Light itself, where it is kept as integers: 0..1 in half units of a change, so that a change is
+added without a remainder."""
 LONGEST_EXTENT_PX = 64.0
 """Paths of up to this extent fit a tile of 256 px with its margins."""
 CLIPPED_SHARE_OF_RANGE = 0.98
@@ -66,6 +69,13 @@ class WorkingPhoto:
         if f > 1:
             linear = self._reduce(linear, last - first)
         return np.ascontiguousarray(np.moveaxis(linear, 2, 0))
+
+    def light_rows(self, first: int, last: int) -> NDArray[np.uint16]:
+        """As linear_rows, in integers of 0..LIGHT_STEPS."""
+        light = self.linear_rows(first, last)
+        light *= LIGHT_STEPS
+        light += 0.5
+        return light.astype(np.uint16)
 
     def clipped_rows(self, first: int, last: int) -> NDArray[np.bool_]:
         """Where any channel is at the top of its range: (rows, width) of the photograph's rows."""

@@ -143,10 +143,11 @@ def test_a_network_is_trained_on_what_the_device_gives_it(
     model = SimpleNamespace(grid=grid, residual=residual)
     correct_photo(
         photo,
-        filtered,
+        [filtered],
         measured.field,
         measured.noise,
         model,
+        threads=1,
         show=lambda stage, share: None,  # type: ignore[arg-type]
     )
     tiles = grid.count(192)

@@ -164,18 +164,26 @@ def test_a_tile_function_may_change_the_number_of_channels() -> None:
     assert np.abs(result - 2 * source[:1]).max() < 1e-6
 
 
-def test_only_the_rows_of_one_strip_are_read_at_a_time() -> None:
-    """And all are inside the picture: whoever reads the file need not know of mirrors."""
-    source, grid = picture(40, 500), TileGrid(48, 6, 12)
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("read_ahead", [True, False])
+@pytest.mark.parametrize("height", [1, 30, 97, 500])
+def test_every_row_is_read_once_from_top_to_bottom(
+    grid: TileGrid, read_ahead: bool, height: int
+) -> None:
+    """Inside the picture, at most a strip's at a time: readers need not know of mirrors."""
+    source = picture(40, height)
     asked: list[tuple[int, int]] = []
 
     def read(first: int, last: int) -> Image:
         asked.append((first, last))
         return source[:, first:last]
 
-    for _ in process_tiles(read, 40, 500, lambda tiles, centres: tiles, grid):
+    for _ in process_tiles(
+        read, 40, height, lambda tiles, centres: tiles, grid, read_ahead=read_ahead
+    ):
         pass
-    assert all(0 <= first < last <= 500 for first, last in asked)
+    read_rows = [row for first, last in asked for row in range(first, last)]
+    assert read_rows == list(range(height))
     assert max(last - first for first, last in asked) <= grid.size
 
 
