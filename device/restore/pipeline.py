@@ -200,7 +200,7 @@ def _proposed(
             filtered = filter_photo(photo, field, noise, grid, threads=threads, show=show)
         report.stages_s["network"] = 0.0
         return filtered.change, filtered.expected_share
-    report.model = {"name": model.manifest.name, "sha256": model.manifest.model.sha256}
+    report.model = {"name": model.manifest.name, "sha256": model.running.sha256}
     # The network draws the filter's rows as it goes: they are never held for the whole picture.
     rows = FilterPass(photo, field, noise, grid, threads=threads, underdamped=True)
     with report.stage("network"):
