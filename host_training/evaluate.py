@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from device.bundle import Bundle, read_bundle
 from device.calibration import CameraCalibration
+from device.errors import InputError
 from device.kernels.field import KernelField, kernel_field
 from device.restore.pipeline import measured_field
 from host_training.methods import Method
@@ -97,9 +98,13 @@ def evaluate(
 ) -> Iterator[Judged]:
     """Restore and judge the bundles of a test set one by one.
 
-    Raises InputError for a folder without bundles or a bundle without truth.
+    swaps, errors : from those kernel fields too.
+    Raises InputError for a folder without bundles, a bundle without truth, and one bundle alone
+    when it should be given another's log.
     """
     bundles = [read_bundle(path) for path in list_bundles(folder)]
+    if swaps and len(bundles) < 2:
+        raise InputError(folder, "bundles", "one", "two or more, to swap their logs")
     for index, bundle in enumerate(bundles):
         truth = read_truth(bundle.path)
         told = {MEASURED: bundle}

@@ -38,6 +38,16 @@ class RealPhoto:
     field: KernelField
     credit: str | None
 
+    @property
+    def recording(self) -> str:
+        """What the photograph is part of."""
+        return self.name.split("/")[0]
+
+    @property
+    def blur_px(self) -> float:
+        """Median length of the paths."""
+        return float(np.median(self.field.length_px[self.field.valid]))
+
 
 @dataclass(frozen=True)
 class RealResult:
@@ -135,8 +145,7 @@ def real_table(results: Sequence[RealResult]) -> str:
     methods = list(results[0].trusted_share)
     rows = []
     for result in results:
-        lengths_px = result.photo.field.length_px[result.photo.field.valid]
-        row = [result.photo.name, f"{np.median(lengths_px):.0f} px"]
+        row = [result.photo.name, f"{result.photo.blur_px:.0f} px"]
         row.append(f"{result.residual[BLURRED]:.2f}")
         for name in methods:
             kept = f", {100 * result.trusted_share[name]:.0f} %"

@@ -88,15 +88,19 @@ def _real_parts(report: Report, folder: Path) -> list[str]:
         "this is no measure of quality.",
         real_table(report.real),
     ]
-    shown: set[str] = set()
-    for result in report.real:
-        recording = result.photo.name.split("/")[0]
-        if result.photo.credit is None or recording in shown:
-            continue
-        shown.add(recording)
+    for result in _most_blurred([r for r in report.real if r.photo.credit is not None]):
+        recording = result.photo.recording
         _write_picture(folder / f"{recording}.jpg", real_row(result))
         parts.append(f"![{recording}]({folder.name}/{recording}.jpg)\n*{result.photo.credit}*")
     return parts
+
+
+def _most_blurred(results: Sequence[RealResult]) -> list[RealResult]:
+    """One photograph of every recording."""
+    found: dict[str, RealResult] = {}
+    for result in sorted(results, key=lambda result: -result.photo.blur_px):
+        found.setdefault(result.photo.recording, result)
+    return list(found.values())
 
 
 def real_row(result: RealResult) -> Pixels:

@@ -18,12 +18,9 @@ ORACLE = "oracle"
 _BAR_PX = 22
 
 
-def photo_row(photos: Mapping[str, Pixels], caption: str, *, zoom: int = 1) -> Pixels:
-    """Crops from the middle of like pictures side by side, each under its name.
-
-    zoom : pixels of the row a pixel of the pictures.
-    """
-    crops = [_crop(picture, zoom) for picture in photos.values()]
+def photo_row(photos: Mapping[str, Pixels], caption: str) -> Pixels:
+    """Crops from the middle of like pictures side by side, each under its name."""
+    crops = [_crop(picture) for picture in photos.values()]
     bars = [
         _bar(name if index else f"{name}  {caption}", crop.shape[1])
         for index, (name, crop) in enumerate(zip(photos, crops, strict=True))
@@ -49,13 +46,10 @@ def telling(scores: Sequence[Score], method: str) -> list[int]:
     return list(dict.fromkeys(int(order[at]) for at in (0, (len(order) - 1) // 2, -1)))
 
 
-def _crop(pixels: Pixels, zoom: int) -> Pixels:
-    height, width = (
-        min(side // zoom, length) for side, length in zip(CROP_PX, pixels.shape, strict=False)
-    )
+def _crop(pixels: Pixels) -> Pixels:
+    height, width = min(CROP_PX[0], pixels.shape[0]), min(CROP_PX[1], pixels.shape[1])
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-    crop = np.ascontiguousarray(pixels[top : top + height, left : left + width])
-    return crop.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    return pixels[top : top + height, left : left + width]
 
 
 def _bar(label: str, width: int) -> Pixels:

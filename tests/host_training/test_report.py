@@ -90,6 +90,11 @@ def test_a_report_shows_tables_and_only_what_may_be_shown(
         assert cv2.imread(str(path)) is not None
 
 
+def test_a_log_cannot_be_swapped_with_nobodys(testset: Path) -> None:
+    with pytest.raises(InputError, match="found one, expected two or more"):
+        next(evaluate(testset, METHODS, swaps=True))
+
+
 def test_the_digest_is_of_every_file(testset: Path, tmp_path: Path) -> None:
     copy = tmp_path / "set"
     shutil.copytree(testset, copy)
