@@ -132,7 +132,7 @@ def open_methods(named: Sequence[str], *, threads: int, unguarded: bool = False)
         if name in models or any(name == method.name for method in others):
             raise InputError("stillpi-train", "--model", f"{name} twice", "NAME=PATH")
         if rest in ("default", "none") or (folder / MANIFEST).is_file():
-            if model := choose_model(rest, threads):
+            if model := choose_model(rest):
                 models[name] = model
         elif folder.is_dir():
             others.append(seed_method(name, folder))

@@ -48,11 +48,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_model(folder: Path) -> int:
-    from device.commands.restoring import available_threads, one_line
+    from device.commands.restoring import one_line
     from device.restore.golden import self_test
 
     try:
-        test = self_test(folder, threads=available_threads())
+        test = self_test(folder)
     except ModelError as error:
         print(f"stillpi: {one_line(error)}", file=sys.stderr)
         return 2

@@ -68,7 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Restore every bundle; 2 if any of them could not be."""
     jobs = plan_jobs(arguments.bundles, arguments.output)
-    chosen = model_for_photographs(arguments.model, arguments.threads)
+    chosen = model_for_photographs(arguments.model)
     results: list[dict[str, Any]] = []
     failed = False
     for bundle, target in jobs:

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.output
     folder.mkdir(parents=True, exist_ok=True)
     twin_path, chart_path = (_free_bundle(folder, name) for name in (TWIN, CHART))
-    chosen = model_for_photographs(arguments.model, arguments.threads)
+    chosen = model_for_photographs(arguments.model)
 
     print("Taking a photograph with the simulated camera and sensor ...", flush=True)
     shot = take_twin_photo(twin_path)

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     bundle = read_bundle(arguments.bundle)
     target = arguments.output or Path(f"{bundle_title(bundle)}.html")
-    model = model_for_photographs(arguments.model, arguments.threads).model
+    model = model_for_photographs(arguments.model).model
     restoration, problem = None, None
     with progress_bar(bundle.path.name) as progress:
         try:

@@ -53,7 +53,7 @@ def positive_int(text: str) -> int:
     return number
 
 
-def choose_model(name: str, threads: int | None = None) -> ModelBundle | None:
+def choose_model(name: str) -> ModelBundle | None:
     """The model that --model names, self-tested here; None for `none` and when none ships.
 
     Raises ModelError.
@@ -63,7 +63,7 @@ def choose_model(name: str, threads: int | None = None) -> ModelBundle | None:
     if name == "none" or (name == "default" and not DEFAULT_MODEL.is_dir()):
         return None
     folder = DEFAULT_MODEL if name == "default" else Path(name)
-    return load_tested(folder, threads=threads or available_threads())
+    return load_tested(folder)
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ class ChosenModel:
     warning: Notice | None = None
 
 
-def model_for_photographs(name: str, threads: int | None = None) -> ChosenModel:
+def model_for_photographs(name: str) -> ChosenModel:
     """As choose_model, but a default model that fails here costs the network, not the photographs.
 
     That is said on standard error. Raises ModelError for a model asked for by its folder.
     """
     try:
-        model = choose_model(name, threads)
+        model = choose_model(name)
     except ModelError as error:
         if name != "default":
             raise

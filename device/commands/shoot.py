@@ -28,7 +28,7 @@ examples:
   stillpi shoot -c my.yaml -o shots/     with another configuration, into another folder
   stillpi shoot --simulate -o cat.jpg    simulated camera and sensor: cat.capture and cat.jpg
 
-A configuration to start from, every key explained: deploy/stillpi.example.yaml"""
+A configuration to start from, every key explained: deploy/config.example.yaml"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -146,7 +146,7 @@ def restore_or_keep(config: Config, bundle: Path, target: Path) -> dict[str, Any
             return restore_to_file(
                 bundle,
                 target,
-                chosen=model_for_photographs(name, threads),
+                chosen=model_for_photographs(name),
                 threads=threads,
                 quality=config.output.quality,
                 progress=progress,

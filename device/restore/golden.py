@@ -74,7 +74,7 @@ class SelfTest:
         return f"{tested}; {self.best_file} runs" if len(self.networks) > 1 else tested
 
 
-def load_tested(folder: Path, *, threads: int = 2) -> ModelBundle:
+def load_tested(folder: Path, *, threads: int = 1) -> ModelBundle:
     """Load a model bundle, self-tested on this machine now or at an earlier use.
 
     Raises ModelError as load_model and self_test do.
@@ -86,7 +86,7 @@ def load_tested(folder: Path, *, threads: int = 2) -> ModelBundle:
     return load_model(folder, threads=threads, file=file)
 
 
-def self_test(folder: Path, *, threads: int = 2, time_limit_s: float = TIME_LIMIT_S) -> SelfTest:
+def self_test(folder: Path, *, threads: int = 1, time_limit_s: float = TIME_LIMIT_S) -> SelfTest:
     """Run the golden tile of a bundle in a child process, and remember that it went well.
 
     Raises ModelError naming the bundle, what was found and what was expected when a result

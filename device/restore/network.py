@@ -146,9 +146,10 @@ class ModelBundle:
         return residual
 
 
-def load_model(folder: Path, *, threads: int = 2, file: str | None = None) -> ModelBundle:
+def load_model(folder: Path, *, threads: int = 1, file: str | None = None) -> ModelBundle:
     """Read and verify a model bundle.
 
+    threads : of the runtime's own; one, because tiles run side by side in threads of ours.
     file : which of its networks to load, by default its first.
 
     Raises ModelError, naming the file, the field, what was found and what was expected, when
