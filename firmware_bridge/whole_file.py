@@ -37,3 +37,9 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half-written; only while nobody writes into the folder."""
+    for path in folder.glob(f"{_TEMPORARY_PREFIX}*.part"):
+        path.unlink(missing_ok=True)
