@@ -1,4 +1,4 @@
-"""The command line `stillpi-export`: networks to model bundles, and whether a bundle is sound."""
+"""The command line `stillpi-export`: networks to model bundles, are they sound, and to the Pi."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from device.commands.restoring import one_line
+from device.commands.restoring import one_line, positive_int
 from device.errors import InputError, StillpiError
 from device.restore.golden import self_test
 from device.restore.network import MANIFEST, ModelBundle, verified_manifest
+from model_export.send import DEFAULT_FOLDER, Pi, roll_back, send_bundle
 
 EXIT_BAD_INPUT = 2
 _PARTS = {
@@ -36,11 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="stillpi-export",
-        description="Turn a network into the model bundle that stillpi runs, and check bundles.",
+        description="Turn a network into the model bundle that stillpi runs; check and send it.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_build(commands)
     _add_verify(commands)
+    _add_send(commands)
+    _add_rollback(commands)
     return parser
 
 
@@ -167,6 +170,76 @@ def _run_verify(arguments: argparse.Namespace) -> int:
     ):
         if key not in told.get(part, {}):
             print(f"warning: {MANIFEST}: {part}.{key}: found nothing, expected {expected}")
+    return 0
+
+
+def _add_send(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "send",
+        help="a model bundle to the Pi",
+        description="Upload a model bundle over SSH, self-test it on the Pi with the stillpi there "
+        "and make it FOLDER/current; the one before stays as FOLDER/previous. Whatever fails, the "
+        "Pi goes on with what it had. The Pi's host key must be known, and a key must log in.",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    _add_pi(parser)
+    parser.set_defaults(run=_run_send)
+
+
+def _add_rollback(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "rollback",
+        help="the Pi's previous model again",
+        description="Make FOLDER/previous on the Pi its current model, if it passes its self-test. "
+        "Rolling back a second time undoes the first.",
+    )
+    _add_pi(parser)
+    parser.set_defaults(run=_run_rollback)
+
+
+def _add_pi(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="USER@PI", help="or a Host of your SSH configuration")
+    parser.add_argument(
+        "--folder",
+        default=DEFAULT_FOLDER,
+        help="of the models on the Pi, in the user's home unless it begins with / "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--stillpi", default="stillpi", metavar="PATH", help="the program on the Pi, where an SSH "
+        "command does not find it by its name (such as an environment's bin/stillpi)",
+    )  # fmt: skip
+    parser.add_argument("--port", type=positive_int, help="of the Pi's SSH server")
+    parser.add_argument("--identity", type=Path, metavar="FILE", help="the key to log in with")
+    parser.add_argument(
+        "--ssh-config", type=Path, metavar="FILE", help="instead of your SSH configuration"
+    )
+
+
+def _pi(arguments: argparse.Namespace) -> Pi:
+    return Pi(
+        arguments.target,
+        folder=arguments.folder,
+        stillpi=arguments.stillpi,
+        port=arguments.port,
+        identity=arguments.identity,
+        ssh_config=arguments.ssh_config,
+    )
+
+
+def _run_send(arguments: argparse.Namespace) -> int:
+    name, before = send_bundle(arguments.bundle, _pi(arguments))
+    if name == before:
+        print(f"{arguments.target}: {name} was and is the current model")
+    else:
+        current = f"{arguments.target}:{arguments.folder}/current"
+        print(f"{current} is {name}" + (f", previous is {before}" if before else ""))
+    return 0
+
+
+def _run_rollback(arguments: argparse.Namespace) -> int:
+    name = roll_back(_pi(arguments))
+    print(f"{arguments.target}:{arguments.folder}/current is {name} again")
     return 0
 
 
