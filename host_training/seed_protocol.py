@@ -145,11 +145,16 @@ def split_library(photos: Path, *, shrink: int = 2) -> tuple[PhotoLibrary, Photo
 
 
 def write_validation(crops: SmearedCrops, folder: Path) -> list[tuple[Bundle, Smeared]]:
-    """The ten validation pictures as photographs of 8 bits, NN.capture in a new folder."""
-    validation = replace(crops, kind=_VALIDATION)
+    """The ten validation pictures as photographs of 8 bits, NN.capture in a new folder.
+
+    Each is of another photograph as far as there are as many.
+    """
     written = []
     for number in range(VALIDATION_PICTURES):
-        sample = validation.sample(number)
+        one = slice(which := number % len(crops.library.names), which + 1)
+        names, pictures = crops.library.names[one], crops.library.pictures[one]
+        library = replace(crops.library, names=names, pictures=pictures)
+        sample = replace(crops, library=library, kind=_VALIDATION).sample(number)
         pixels = from_linear(sample.blurred, "srgb")
         bundle = photograph_alone(pixels, folder / f"{number:02d}.capture", noise=_NO_NOISE)
         written.append((bundle, sample))
