@@ -47,6 +47,7 @@ ADAPTERS = {
     "smbus2": {"firmware_bridge/i2c_link.py"},
     "gpiozero": set[str](),
     "onnxruntime": {
+        "device/benchmark/network_speed.py",
         "device/restore/network.py",
         "model_export/checkpoint_bundle.py",
         "model_export/quantize.py",

@@ -6,9 +6,19 @@ import argparse
 import json
 import platform
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from device.commands.restoring import available_threads, positive_int
+from device.commands.restoring import (
+    DEFAULT_MODEL,
+    NO_DEFAULT_MODEL,
+    add_restore_options,
+    available_threads,
+)
+
+if TYPE_CHECKING:
+    from device.benchmark import Row, Setting
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -17,27 +27,53 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "bench",
         help="measure speed and memory on this machine",
         description="Measure speed and memory on this machine: restoring 12-megapixel photographs "
-        "(4056x3040, as a whole program in a process of its own), the kernel field, the sensor's "
-        "decoder and reader. Takes about a minute.",
+        "(4056x3040, as a whole program in a process of its own), the network beside those of "
+        "other systems on the same tiles, the kernel field, the sensor's decoder and reader. "
+        "Takes a minute or two, on a Raspberry Pi several.",
     )
-    parser.add_argument("--threads", type=positive_int, metavar="N", help="default: all")
+    add_restore_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table."""
-    from device import benchmark
+    from device.benchmark import Setting
 
+    model, note = _model(arguments.model)
     threads = arguments.threads or available_threads()
     rows = []
+    if note and not arguments.json:
+        print(f"note: {note}")
     with tempfile.TemporaryDirectory(prefix="stillpi-bench-") as folder:
-        for measure in benchmark.MEASUREMENTS:
-            for row in measure(Path(folder), threads):
-                rows.append(row)
-                if not arguments.json:
-                    print(f"{row.name:<52} {row.value:>10.3f} {row.unit:<8} {row.note}", flush=True)
+        for row in _measure(Setting(Path(folder), threads, model)):
+            rows.append(row)
+            if not arguments.json:
+                print(f"{row.name:<52} {row.value:>10.3f} {row.unit:<8} {row.note}", flush=True)
     if arguments.json:
         machine = {"machine": platform.machine(), "python": platform.python_version()}
-        print(json.dumps({**machine, "threads": threads, "rows": [row.to_json() for row in rows]}))
+        found = {**machine, "threads": threads, "note": note}
+        print(json.dumps({**found, "rows": [row.to_json() for row in rows]}))
     return 0
+
+
+def _model(name: str) -> tuple[Path | None, str]:
+    """The bundle that --model names, and why there is none."""
+    if name == "none" or (name == "default" and not DEFAULT_MODEL.is_dir()):
+        return None, NO_DEFAULT_MODEL if name == "default" else ""
+    return (DEFAULT_MODEL if name == "default" else Path(name)), ""
+
+
+def _measure(setting: Setting) -> Iterator[Row]:
+    from device.benchmark.driver import measure_driver
+    from device.benchmark.network_speed import measure_networks, measure_ratios
+    from device.benchmark.restoration import measure_field, measure_restoration
+
+    rows: list[Row] = []
+    for measure in (measure_restoration, measure_networks):
+        for row in measure(setting):
+            rows.append(row)
+            yield row
+    yield from measure_ratios(rows)
+    yield from measure_field(setting)
+    yield from measure_driver(setting)

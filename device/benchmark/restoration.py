@@ -1,4 +1,4 @@
-"""What `stillpi bench` measures. Whole programs run in processes of their own, so that their peak
+"""12-megapixel photographs through `stillpi deblur`, in processes of their own, so that their peak
 memory is theirs alone.
 """
 
@@ -9,13 +9,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from device.benchmark import Row, Setting
 from device.bundle import read_bundle, write_bundle
 from device.calibration import CameraCalibration
 from device.capture.camera import Frame, NoiseModel
@@ -23,69 +25,56 @@ from device.capture.timing import FrameTiming
 from device.kernels.field import kernel_field
 from device.motion.frame_motion import frame_motion
 from device.motion.sources import HandShake
-from firmware_bridge.benchmark import decode_throughput, parser_throughput
-from firmware_bridge.reader_cost import reader_cpu_share
 from firmware_bridge.samples import ImuSamples
 
 WIDTH, HEIGHT = 4056, 3040
 LINE_TIME_NS = 28571.0
 FOCAL_PX = 3900.0
-SCENE = Path(__file__).parent / "demo_data" / "osprey.jpg"
+SCENE = Path(__file__).parent.parent / "demo_data" / "osprey.jpg"
 EXPOSURES_S = {"short blur": 1 / 60, "medium blur": 1 / 8, "long blur": 1 / 4}
-READER_SECONDS = 5.0
+COMPARED = "medium blur"
+"""Whose whole program is set beside other systems' networks: at full scale, the slowest."""
+_FIELD_RUNS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One measured figure."""
-
-    name: str
-    value: float
-    unit: str
-    note: str = ""
-
-    def to_json(self) -> dict[str, object]:
-        """The row as plain JSON."""
-        return asdict(self)
+def whole_program(label: str) -> str:
+    """Name of the row with the seconds of a whole program."""
+    return f"12 MP, {label}: whole program"
 
 
-def measure_restoration(folder: Path, threads: int) -> Iterator[Row]:
+def processor_time(label: str) -> str:
+    """Name of the row with its processor seconds, of all threads together."""
+    return f"12 MP, {label}: processor time"
+
+
+def measure_restoration(setting: Setting) -> Iterator[Row]:
     """A 12-megapixel bundle through `stillpi deblur`: stages, whole time and peak memory."""
     for label, exposure_s in EXPOSURES_S.items():
-        bundle = large_bundle(folder / f"{label.replace(' ', '-')}.capture", exposure_s)
-        report, whole_s, peak_mb = _deblur(bundle, folder / f"{bundle.stem}.jpg", threads)
+        bundle = large_bundle(setting.folder / f"{label.replace(' ', '-')}.capture", exposure_s)
+        ran = _deblur(bundle, setting)
+        report = ran.report
         blur_px, scale = report["motion"]["blur_px_median"], report["working_scale"]
-        note = f"{blur_px:.0f} px median blur, working scale {scale:g}, {threads} threads"
+        network = report["model"]["name"] if report["model"] else "the filter alone"
+        note = (
+            f"{blur_px:.0f} px median blur, scale {scale:g}, {setting.threads} threads, {network}"
+        )
         for stage in ("filter", "network", "guard", "blend"):
             yield Row(f"12 MP, {label}: {stage} stage", report["stages_s"][stage], "s", note)
-        yield Row(f"12 MP, {label}: whole program", whole_s, "s", note)
-        yield Row(f"12 MP, {label}: peak resident memory", peak_mb, "MB", note)
+        yield Row(whole_program(label), ran.whole_s, "s", note)
+        yield Row(processor_time(label), ran.processor_s, "s", note)
+        yield Row(f"12 MP, {label}: peak resident memory", ran.peak_mb, "MB", note)
 
 
-def measure_field(folder: Path, threads: int) -> Iterator[Row]:
+def measure_field(setting: Setting) -> Iterator[Row]:
     """Log to kernel field of a 12-megapixel frame, best of ten, one thread."""
-    bundle = read_bundle(folder / "short-blur.capture")
-
-    def work() -> None:
+    bundle = read_bundle(setting.folder / "short-blur.capture")
+    fastest_s = float("inf")
+    for _ in range(_FIELD_RUNS):
+        begin = time.perf_counter()
         motion = frame_motion(bundle.samples, bundle.calibration, bundle.timing)
         kernel_field(motion.track, bundle.calibration, bundle.timing)
-
-    yield Row("kernel field for 4056x3040", 1e3 * _best_of(10, work), "ms", "1 thread")
-
-
-def measure_driver(folder: Path, threads: int) -> Iterator[Row]:
-    """The WT901's bytes: recorded files, the live parser, the reader's share of a core."""
-    yield Row("recorded stream to samples", decode_throughput() / 1e6, "MB/s", "1 thread")
-    yield Row("live parser, 33-byte reads", parser_throughput() / 1e6, "MB/s", "1 thread")
-    share = reader_cpu_share(READER_SECONDS)
-    yield Row("reader at 200 Hz", 100.0 * share, "% core", f"over {READER_SECONDS:g} s, a pty")
-
-
-MEASUREMENTS: tuple[Callable[[Path, int], Iterator[Row]], ...] = (
-    measure_restoration,
-    measure_field,
-    measure_driver,
-)
+        fastest_s = min(fastest_s, time.perf_counter() - begin)
+    yield Row(f"kernel field for {WIDTH}x{HEIGHT}", 1e3 * fastest_s, "ms", "1 thread")
 
 
 def large_bundle(path: Path, exposure_s: float) -> Path:
@@ -110,26 +99,26 @@ def large_bundle(path: Path, exposure_s: float) -> Path:
     return write_bundle(path, frame, samples, calibration)
 
 
-def _deblur(
-    bundle: Path, target: Path, threads: int
-) -> tuple[dict[str, dict[str, float]], float, float]:
-    """Run the command; its report, its seconds, its peak resident megabytes."""
+@dataclass(frozen=True, slots=True)
+class _Run:
+    report: dict[str, Any]
+    whole_s: float
+    processor_s: float
+    peak_mb: float
+
+
+def _deblur(bundle: Path, setting: Setting) -> _Run:
+    """Run the command: its report, its seconds, its peak resident megabytes."""
+    target = setting.folder / f"{bundle.stem}.jpg"
     command = [sys.executable, "-m", "device.cli", "deblur", str(bundle), "-o", str(target)]
+    command += ["--threads", str(setting.threads), "--model", str(setting.model or "none")]
     begin = time.perf_counter()
-    process = subprocess.Popen([*command, "--threads", str(threads)], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     whole_s = time.perf_counter() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, command)
     report = json.loads(target.with_suffix(".json").read_text())
-    return report, whole_s, usage.ru_maxrss * 1024 / 1e6
-
-
-def _best_of(times: int, work: Callable[[], None]) -> float:
-    durations = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        work()
-        durations.append(time.perf_counter() - begin)
-    return min(durations)
+    processor_s = usage.ru_utime + usage.ru_stime
+    return _Run(report, whole_s, processor_s, usage.ru_maxrss * 1024 / 1e6)
