@@ -41,13 +41,14 @@ BLURRED, TRUTH = "blurred", "truth"
 class Quality:
     """Of one picture against the truth.
 
-    residual : of the re-blurred picture against the photograph, in units of the noise.
+    residual : of the re-blurred picture against the photograph, in units of the noise; None where
+        clipping leaves nothing to judge.
     trusted_share : of the restoration that the guard kept.
     """
 
     psnr_db: float
     ssim: float
-    residual: float
+    residual: float | None
     trusted_share: float = 1.0
 
 
@@ -65,7 +66,7 @@ class Score:
     blur_px: float
     quality: dict[str, Quality]
     psnr_db: dict[str, dict[str, float]]
-    truth_residual: float
+    truth_residual: float | None
     layer_psnr_db: dict[str, float] = field(default_factory=dict)
 
     def gain_db(self, method: str, told: str = MEASURED) -> float:

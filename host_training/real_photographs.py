@@ -24,7 +24,7 @@ from host_training.blur_fields import photograph_alone, read_blur_field
 from host_training.evaluate import BLURRED, Pixels
 from host_training.methods import Method
 from host_training.residual import reblur_residual
-from host_training.tables import table
+from host_training.tables import residual_text, table
 
 MOST_OF_A_RECORDING = 5
 
@@ -55,7 +55,7 @@ class RealResult:
 
     photo: RealPhoto
     pictures: dict[str, Pixels]
-    residual: dict[str, float]
+    residual: dict[str, float | None]
     trusted_share: dict[str, float]
 
 
@@ -146,9 +146,9 @@ def real_table(results: Sequence[RealResult]) -> str:
     rows = []
     for result in results:
         row = [result.photo.name, f"{result.photo.blur_px:.0f} px"]
-        row.append(f"{result.residual[BLURRED]:.2f}")
+        row.append(residual_text(result.residual[BLURRED]))
         for name in methods:
             kept = f", {100 * result.trusted_share[name]:.0f} %"
-            row.append(f"{result.residual[name]:.2f}{kept}")
+            row.append(residual_text(result.residual[name]) + kept)
         rows.append(row)
     return "\n".join(table(["", "blur", BLURRED, *methods], rows))

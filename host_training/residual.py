@@ -25,12 +25,12 @@ Pixels = NDArray[np.uint8]
 _LEVEL_PX = 5
 
 
-def reblur_residual(bundle: Bundle, restored: Pixels, field: KernelField) -> float:
+def reblur_residual(bundle: Bundle, restored: Pixels, field: KernelField) -> float | None:
     """Root mean square of photograph - reblur(restored), in standard deviations of the noise.
 
     1 is a perfect explanation, in linear light and over all channels. Left out: the border, half a
     path or 16 px, and what lies within a path of a clipped pixel, whose light is not known.
-    Raises ValueError when nothing is left.
+    None when nothing is left.
     """
     pixels = bundle.read_pixels()
     noise, _ = photo_noise(bundle, pixels)
@@ -48,6 +48,4 @@ def reblur_residual(bundle: Bundle, restored: Pixels, field: KernelField) -> flo
     border_px = max(BORDER_PX, reach_px // 2)
     inner = slice(border_px, -border_px)
     kept = squared[inner, inner][judged[inner, inner]]
-    if not kept.size:
-        raise ValueError("nothing to judge: the picture is clipped or smaller than its blur")
-    return float(np.sqrt(kept.mean(dtype=np.float64)))
+    return float(np.sqrt(kept.mean(dtype=np.float64))) if kept.size else None

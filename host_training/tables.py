@@ -31,7 +31,7 @@ def summary_json(scores: Sequence[Score]) -> dict[str, Any]:
         "version": 2,
         "bundles": len(scores),
         "methods": {name: _summary(scores, name) for name in scores[0].quality},
-        "truth_residual": _mean(s.truth_residual for s in scores),
+        "truth_residual": _mean_known(s.truth_residual for s in scores),
         "scores": [asdict(score) for score in scores],
     }
 
@@ -41,7 +41,7 @@ def _summary(scores: Sequence[Score], name: str) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "psnr_db": _mean(q.psnr_db for q in qualities),
         "ssim": _mean(q.ssim for q in qualities),
-        "residual": _mean(q.residual for q in qualities),
+        "residual": _mean_known(q.residual for q in qualities),
         "trusted_share": _mean(q.trusted_share for q in qualities),
     }
     told = [] if name == BLURRED else [MEASURED, *scores[0].psnr_db]
@@ -82,7 +82,7 @@ def markdown(scores: Sequence[Score]) -> str:
 
 
 def _truth_residual(scores: Sequence[Score]) -> str:
-    return f"{_mean(s.truth_residual for s in scores):.2f}"
+    return residual_text(_mean_known(s.truth_residual for s in scores))
 
 
 def _overview(scores: Sequence[Score]) -> list[str]:
@@ -105,7 +105,7 @@ def _overview(scores: Sequence[Score]) -> list[str]:
             mean, worst = found["gain_db"], found["worst_gain_db"]
             row += [_signed(mean[MEASURED]), _signed(worst[MEASURED]), _signed(mean[EXACT])]
             row.append(f"{mean[EXACT] - mean[MEASURED]:.2f}")
-        rows.append([*row, f"{found['residual']:.2f}"])
+        rows.append([*row, residual_text(found["residual"])])
     return table(header, rows)
 
 
@@ -161,6 +161,16 @@ def _mean_and_worst_gain(scores: Sequence[Score], method: str, told: str) -> str
 
 def _signed(gain_db: float) -> str:
     return f"{gain_db:+.2f}"
+
+
+def residual_text(residual: float | None) -> str:
+    """A residual in a table."""
+    return "-" if residual is None else f"{residual:.2f}"
+
+
+def _mean_known(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return _mean(known) if known else None
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -106,6 +106,7 @@ def test_every_method_is_told_every_field_and_judged_against_the_truth(testset: 
         assert score.quality["perfect"].ssim == pytest.approx(1.0)
         assert score.quality["perfect"].trusted_share == 0.5
         assert score.quality["perfect"].residual == score.truth_residual
+        assert score.truth_residual is not None
         assert score.truth_residual < score.quality[BLURRED].residual
         assert set(score.psnr_db) == {EXACT, *SWAPS, *ERRORS}
         assert {db["perfect"] for db in score.psnr_db.values()} == {float("inf")}
