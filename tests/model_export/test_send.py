@@ -2,142 +2,63 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from model_bundles import good_bundle, good_network, replace_file
+from sshd import Sshd, ssh_key
 
 from device.errors import ModelError
 from model_export import cli
 from model_export.send import Pi, SendError, roll_back, send_bundle
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 STILLPI = Path(sys.executable).with_name("stillpi")
 
-pytestmark = [
-    pytest.mark.skipif(SSHD is None, reason="needs sshd (Debian: openssh-server)"),
-    pytest.mark.skipif(shutil.which("scp") is None, reason="needs OpenSSH's clients"),
-    pytest.mark.skipif(not STILLPI.exists(), reason="stillpi is not installed beside Python"),
-]
+pytestmark = pytest.mark.skipif(
+    not STILLPI.exists(), reason="stillpi is not installed beside Python"
+)
 
 
-def make_key(path: Path) -> Path:
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path)]
-    subprocess.run(command, check=True)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with Sshd(tmp_path_factory.mktemp("sshd")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stillpi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This environment's own, with a cache folder of the tests."""
+    folder = tmp_path_factory.mktemp("bin")
+    return program(folder / "stillpi", f'XDG_CACHE_HOME={folder} exec {STILLPI} "$@"')
+
+
+def program(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
     return path
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-@dataclass
-class Server:
-    """A running sshd and a client's configuration that knows it."""
-
-    port: int
-    config: Path
-    identity: Path
-    known_hosts: Path
-
-
-StartServer = Callable[..., Server]
-
-
-@pytest.fixture(scope="module")
-def privilege_folder() -> Iterator[None]:
-    """sshd wants this folder when it is started by root; booting makes it elsewhere."""
-    folder = Path("/run/sshd")
-    missing = os.geteuid() == 0 and not folder.exists()
-    if missing:
-        folder.mkdir(mode=0o755)
-    yield
-    if missing:
-        folder.rmdir()
-
-
-@pytest.fixture(scope="module")
-def start_server(
-    privilege_folder: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StartServer]:
-    """start_server(largest_file=bytes) -> Server, with keys of its own."""
-    running: list[subprocess.Popen[str]] = []
-
-    def start(largest_file: int | None = None) -> Server:
-        folder = tmp_path_factory.mktemp("ssh")
-        host_key, identity = make_key(folder / "host"), make_key(folder / "user")
-        shutil.copy(f"{identity}.pub", folder / "authorized_keys")
-        port = free_port()
-        (folder / "sshd_config").write_text(
-            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {host_key}\nPidFile none\n"
-            f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
-            f"PasswordAuthentication no\nSubsystem sftp internal-sftp\n"
-            f"SetEnv XDG_CACHE_HOME={folder}/cache\n"
-        )
-        public = Path(f"{host_key}.pub").read_text()
-        (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}")
-        (folder / "ssh_config").write_text(f"Host *\nUserKnownHostsFile {folder}/known_hosts\n")
-        assert SSHD is not None
-        server = subprocess.Popen(
-            [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")],
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=None if largest_file is None else limit_files(largest_file),
-        )
-        running.append(server)
-        assert server.stderr is not None
-        told = []
-        for line in server.stderr:
-            told.append(line)
-            if "Server listening" in line:
-                break
-        else:
-            pytest.skip(f"sshd does not start here: {''.join(told)}")
-        return Server(port, folder / "ssh_config", identity, folder / "known_hosts")
-
-    yield start
-    for server in running:
-        server.terminate()
-        server.communicate(timeout=30)
-
-
-def limit_files(largest: int) -> Callable[[], None]:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-
-    return limit
-
-
-@pytest.fixture(scope="module")
-def server(start_server: StartServer) -> Server:
-    return start_server()
-
-
-def pi_at(server: Server, folder: Path) -> Pi:
-    user = os.environ.get("USER") or subprocess.check_output(["id", "-un"], text=True).strip()
+def pi_at(server: Sshd, folder: Path, stillpi: Path) -> Pi:
+    config = server.folder / "ssh_config"
+    config.write_text(f"Host *\nUserKnownHostsFile {server.known_hosts}\n")
     return Pi(
-        f"{user}@127.0.0.1",
+        f"{server.user}@{server.host}",
         folder=str(folder),
-        stillpi=str(STILLPI),
+        stillpi=str(stillpi),
         port=server.port,
-        identity=server.identity,
-        ssh_config=server.config,
+        identity=server.key,
+        ssh_config=config,
     )
 
 
 @pytest.fixture
-def pi(server: Server, tmp_path: Path) -> Pi:
-    return pi_at(server, tmp_path / "pi" / "models")
+def pi(server: Sshd, stillpi: Path, tmp_path: Path) -> Pi:
+    return pi_at(server, tmp_path / "pi" / "models", stillpi)
 
 
 @pytest.fixture(scope="module")
@@ -211,13 +132,10 @@ def test_a_switch_after_which_it_fails_is_taken_back(
     pi: Pi, bundles: list[Path], tmp_path: Path
 ) -> None:
     """A stillpi that can run the model where it was uploaded, not where it is used."""
-    program = tmp_path / "stillpi"
-    program.write_text(
-        '#!/bin/sh\nif [ "$3" = current ]; then echo "stillpi: no memory" >&2; exit 2; fi\n'
-        f'exec {STILLPI} "$@"\n'
+    script = 'if [ "$3" = current ]; then echo "stillpi: no memory" >&2; exit 2; fi'
+    failing = replace(
+        pi, stillpi=str(program(tmp_path / "stillpi", f'{script}\nexec {pi.stillpi} "$@"'))
     )
-    program.chmod(0o755)
-    failing = replace(pi, stillpi=str(program))
     message = refused(lambda: send_bundle(bundles[0], failing))
     assert "self-test after the switch: found stillpi: no memory" in message
     assert links(pi) == {}
@@ -230,14 +148,15 @@ def test_a_switch_after_which_it_fails_is_taken_back(
 
 
 def test_an_upload_that_breaks_off_is_not_seen_and_can_be_repeated(
-    pi: Pi, bundles: list[Path], start_server: StartServer
+    pi: Pi, bundles: list[Path], stillpi: Path, tmp_path: Path
 ) -> None:
-    """A server that may write no file as long as the golden tile."""
+    """On a disk with no room for the golden tile."""
     first, _ = send_bundle(bundles[0], pi)
-    small = start_server(largest_file=4096)
     assert (bundles[1] / "golden.npz").stat().st_size > 4096
-    message = refused(lambda: send_bundle(bundles[1], pi_at(small, Path(pi.folder))))
+    with Sshd(tmp_path / "sshd", largest_file=4096) as full:
+        message = refused(lambda: send_bundle(bundles[1], pi_at(full, Path(pi.folder), stillpi)))
     assert ": scp: found " in message
+    assert message.endswith("the Pi goes on with what it had")
     hidden = [name for name in names(pi) if name not in ("current", first)]
     assert [name[:10] for name in hidden] == [".incoming-"]
     assert links(pi) == {"current": first}
@@ -283,29 +202,33 @@ def test_a_pi_without_stillpi(pi: Pi, bundles: list[Path]) -> None:
     assert not Path(pi.folder).exists()
 
 
-def test_a_wrong_host_key(pi: Pi, server: Server, bundles: list[Path], tmp_path: Path) -> None:
-    other = Path(f"{make_key(tmp_path / 'other')}.pub").read_text()
-    (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {other}")
-    config = tmp_path / "ssh_config"
-    config.write_text(f"Host *\nUserKnownHostsFile {tmp_path}/known_hosts\n")
-    message = refused(lambda: send_bundle(bundles[0], replace(pi, ssh_config=config)))
-    assert "ssh: found Host key verification failed., expected the host key in known" in message
-    (tmp_path / "known_hosts").write_text("")
-    again = refused(lambda: send_bundle(bundles[0], replace(pi, ssh_config=config)))
-    assert again == message
-    assert (tmp_path / "known_hosts").read_text() == ""
+def test_a_host_key_that_changed_and_one_that_is_not_known(
+    pi: Pi, server: Sshd, bundles: list[Path]
+) -> None:
+    expected = "ssh: found Host key verification failed., expected the host key in known_hosts"
+    server.change_host_key()
+    try:
+        assert expected in refused(lambda: send_bundle(bundles[0], pi))
+        server.known_hosts.write_text("")
+        assert expected in refused(lambda: send_bundle(bundles[0], pi))
+        assert server.known_hosts.read_text() == ""
+    finally:
+        server.trust()
     assert not Path(pi.folder).exists()
 
 
 def test_a_key_it_does_not_accept(pi: Pi, bundles: list[Path], tmp_path: Path) -> None:
-    other = replace(pi, identity=make_key(tmp_path / "other"))
+    other = replace(pi, identity=ssh_key(tmp_path / "other"))
     message = refused(lambda: send_bundle(bundles[0], other))
     assert "Permission denied" in message
     assert message.endswith("expected a key that the Pi accepts: --identity, or ssh-copy-id")
 
 
 def test_a_pi_that_does_not_answer(pi: Pi, bundles: list[Path]) -> None:
-    message = refused(lambda: send_bundle(bundles[0], replace(pi, port=free_port())))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        nobody = replace(pi, port=silent.getsockname()[1])
+        message = refused(lambda: send_bundle(bundles[0], nobody))
     assert "Connection refused, expected a Pi that answers: is it on, and are host" in message
 
 
