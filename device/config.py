@@ -1,6 +1,6 @@
 """The configuration file: what a camera is made of and where its photographs go.
 
-deploy/stillpi.example.yaml explains every key. `load_config` reports every mistake at once, each
+deploy/config.example.yaml explains every key. `load_config` reports every mistake at once, each
 as `file:line: key: found X, expected Y`; an unknown key is a mistake, with the nearest name.
 Relative paths start at the folder of the configuration file.
 """
@@ -12,29 +12,28 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from device.config_errors import ConfigError, explain
+from device.config_service import (
+    DeliveryConfig,
+    LedConfig,
+    RetentionConfig,
+    ServiceConfig,
+    ShutterConfig,
+)
+from device.config_types import FilePath, OrEmpty, Section
 from device.config_yaml import Document, parse_yaml
 from device.errors import InputError
 from device.validation import read_text, shown
 
 DEFAULT_PATH = Path("/etc/stillpi/stillpi.yaml")
 
+HEADER_PORTS = ("/dev/serial0", "/dev/ttyAMA0", "/dev/ttyS0")
+"""Serial ports that are, or may be, the header's GPIO 14 and 15."""
+
 Auto = Literal["auto"]
-
-
-def _path(path: Path, info: ValidationInfo) -> Path:
-    text = str(path)
-    if not text.isprintable() or text in ("", "."):
-        raise PydanticCustomError("path", "a path")
-    try:
-        path = path.expanduser()
-    except RuntimeError:
-        raise PydanticCustomError("path", "a path of a user who exists") from None
-    folder = info.context if isinstance(info.context, Path) else Path()
-    return folder / path
 
 
 def _axes(value: str) -> str:
@@ -49,7 +48,6 @@ def _determinant(axes: str) -> int:
     return -1 if (swaps + flips) % 2 else 1
 
 
-FilePath = Annotated[Path, Field(strict=False), AfterValidator(_path)]
 # In strict mode a tuple would not take a YAML list; the elements stay strict.
 Pixels = Annotated[int, Field(ge=16, le=16384)]
 Size = Annotated[tuple[Pixels, Pixels], Field(strict=False)]
@@ -61,12 +59,6 @@ Orientation = Annotated[int, Field(ge=1, le=8)]
 SIZE = "[width, height] in pixels, 16 to 16384"
 SECONDS = "seconds, 0.00001 to 10"
 ORIENTATION = "an EXIF orientation, 1 to 8 (3: the camera hangs upside down)"
-
-
-class Section(BaseModel):
-    """A mapping of the file: no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class PicameraConfig(Section):
@@ -196,6 +188,7 @@ ImuConfig = Annotated[
 class Config(Section):
     """The whole file.
 
+    output.folder : photos in service.state where it is left out.
     imu_axes : what of the motion sensor points along the camera's x (right), y (down) and z
         (forward): capital letters along, small ones against; used where no calibration says it.
     """
@@ -207,10 +200,35 @@ class Config(Section):
         default="XYZ",
         description="the letters x, y, z, capital or small, right-handed, such as XYZ or yXZ",
     )
-    output: OutputConfig = Field(default=OutputConfig(), description="folder, format, ...")
-    restoration: RestorationConfig = Field(
+    service: Annotated[ServiceConfig, OrEmpty] = Field(
+        default=ServiceConfig(), description="state, socket, ..."
+    )
+    output: Annotated[OutputConfig, OrEmpty] = Field(
+        default=OutputConfig(), validate_default=True, description="folder, format, ..."
+    )
+    restoration: Annotated[RestorationConfig, OrEmpty] = Field(
         default=RestorationConfig(), description="model, threads"
     )
+    shutter: Annotated[ShutterConfig, OrEmpty] = Field(
+        default=ShutterConfig(), description="kind, pin, ..."
+    )
+    led: Annotated[LedConfig, OrEmpty] = Field(default=LedConfig(), description="kind, pin")
+    delivery: Annotated[DeliveryConfig, OrEmpty] = Field(
+        default=DeliveryConfig(), description="bundle, push"
+    )
+    retention: Annotated[RetentionConfig, OrEmpty] = Field(
+        default=RetentionConfig(), description="keep_days, free_mb, floor_mb"
+    )
+
+    @field_validator("output")
+    @classmethod
+    def _photographs_lie_with_the_state(
+        cls, output: OutputConfig, info: ValidationInfo
+    ) -> OutputConfig:
+        service = info.data.get("service")
+        if service is None or "folder" in output.model_fields_set:
+            return output
+        return output.model_copy(update={"folder": service.state / "photos"})
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
@@ -266,6 +284,32 @@ def _contradictions(config: Config, document: Document) -> Iterator[InputError]:
         where = ("camera", "motion", "file")
         expected = "a motion log with kind recording, and only with it"
         yield document.problem(where, "camera.motion.file", shown(camera.motion.file), expected)
+    yield from _pins_in_use(config, document)
+    kept = config.retention
+    if kept.floor_mb > kept.free_mb:
+        expected = f"at most retention.free_mb, {kept.free_mb}"
+        key = ("retention", "floor_mb")
+        yield document.problem(key, "retention.floor_mb", str(kept.floor_mb), expected)
+
+
+def _pins_in_use(config: Config, document: Document) -> Iterator[InputError]:
+    """Pins that two things would share."""
+    taken: dict[int, str] = {}
+    if isinstance(config.imu, I2cConfig) and config.imu.bus == 1:
+        taken = dict.fromkeys((2, 3), "imu (I2C bus 1)")
+    if isinstance(config.imu, SerialConfig) and str(config.imu.port) in HEADER_PORTS:
+        taken = dict.fromkeys((14, 15), f"imu ({config.imu.port})")
+    sections: Sequence[tuple[str, ShutterConfig | LedConfig]] = (
+        ("shutter", config.shutter),
+        ("led", config.led),
+    )
+    for name, section in sections:
+        if section.kind == "none":
+            continue
+        if section.pin in taken:
+            expected = f"a pin that {taken[section.pin]} does not use"
+            yield document.problem((name, "pin"), f"{name}.pin", str(section.pin), expected)
+        taken[section.pin] = name
 
 
 def _beyond_limits(camera: PicameraConfig, document: Document) -> Iterator[InputError]:

@@ -31,7 +31,7 @@ from device.config import (
 from device.config_errors import ConfigError
 from device.errors import InputError
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "stillpi.example.yaml"
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "config.example.yaml"
 
 # Every key of every kind of section, with a value that is right.
 PICAMERA: dict[str, Any] = {
@@ -62,11 +62,43 @@ TWIN: dict[str, Any] = {
     "seed": 3,
     "motion": MOTION,
 }
+SERVICE: dict[str, Any] = {
+    "service": {
+        "state": "state",
+        "socket": "control.sock",
+        "restore_memory_mb": 600,
+        "restore_timeout_s": 60,
+        "attempts": 2,
+        "prometheus": "stillpi.prom",
+    },
+    "shutter": {
+        "kind": "gpio",
+        "pin": 5,
+        "pull_up": False,
+        "debounce_ms": 20,
+        "long_press_s": 1.5,
+        "bracket_stops": 2,
+    },
+    "led": {"kind": "gpio", "pin": 6},
+    "delivery": {
+        "bundle": True,
+        "push": {
+            "host": "photos.example.org",
+            "port": 2222,
+            "user": "camera",
+            "key": "push_key",
+            "known_hosts": "known_hosts",
+            "folder": "incoming",
+        },
+    },
+    "retention": {"keep_days": 30, "free_mb": 900, "floor_mb": 200},
+}
 REST: dict[str, Any] = {
     "calibration": "camera.yaml",
     "imu_axes": "yXZ",
     "output": {"folder": "photos", "format": "png", "quality": 90, "bundle_format": "png"},
     "restoration": {"model": "none", "threads": 2},
+    **SERVICE,
 }
 WHOLE: list[dict[str, Any]] = [
     {"camera": PICAMERA, "imu": {"kind": "serial", "port": "/dev/imu", "baud": 230400}, **REST},
@@ -103,7 +135,15 @@ def removed(data: dict[str, Any], at: tuple[str, ...]) -> dict[str, Any]:
     return data
 
 
-PLACES = [(i, at) for i, data in enumerate(WHOLE) for at in paths(data)]
+# Every key once, in a document no longer than it takes: a camera, a sensor, or one other thing.
+SHORT = [{"camera": whole["camera"], "imu": whole["imu"]} for whole in WHOLE]
+SHORT += [{**SHORT[-1], key: value} for key, value in REST.items()]
+PLACES = [
+    (i, at)
+    for i, data in enumerate(SHORT)
+    for at in paths(data)
+    if i < len(WHOLE) or at[0] not in ("camera", "imu")
+]
 PLACE = st.sampled_from(PLACES)
 
 ANYTHING = st.recursive(
@@ -116,6 +156,15 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=5,
 )
+
+
+def sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """A section and all those inside it."""
+    yield model
+    for info in model.model_fields.values():
+        for inner in get_args(info.annotation) or (info.annotation,):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from sections(inner)
 
 
 @pytest.fixture(scope="module")
@@ -155,21 +204,19 @@ def test_every_key_is_taken(file: Path, data: dict[str, Any]) -> None:
 
 
 def test_every_key_of_every_section_is_in_the_test_above() -> None:
-    def keys(model: type[BaseModel]) -> set[str]:
-        found = set(model.model_fields)
-        for info in model.model_fields.values():
-            for inner in get_args(info.annotation) or (info.annotation,):
-                if isinstance(inner, type) and issubclass(inner, BaseModel):
-                    found |= keys(inner)
-        return found
-
-    assert keys(Config) == {at[-1] for _, at in PLACES}
+    keys = {key for section in sections(Config) for key in section.model_fields}
+    assert keys == {at[-1] for _, at in PLACES}
 
 
 def test_every_key_explains_itself() -> None:
-    for section in (PicameraConfig, TwinConfig, ReplayConfig, SerialConfig, EmulatorConfig, Config):
+    seen = set()
+    for section in sections(Config):
+        seen.add(section.__name__)
         for key, info in section.model_fields.items():
+            if section is Config and key in ("camera", "imu"):
+                continue
             assert key == "kind" or info.description, f"{section.__name__}.{key}"
+    assert {"Config", "PicameraConfig", "EmulatorConfig", "PushConfig"} <= seen
 
 
 @settings(max_examples=300, deadline=None)
@@ -177,7 +224,7 @@ def test_every_key_explains_itself() -> None:
 def test_any_value_at_any_key_is_taken_or_named(
     file: Path, place: tuple[int, tuple[str, ...]], value: object
 ) -> None:
-    data, at = WHOLE[place[0]], place[1]
+    data, at = SHORT[place[0]], place[1]
     problems = broken(file, changed(data, at, value))
     assert names_key(problems, at), problems
 
@@ -189,18 +236,19 @@ WRONG = [None, [], {}, {"x": 1}, [None, None], True, -1, 10**30, math.nan, math.
 def test_values_no_key_takes(file: Path, value: object) -> None:
     for i, at in PLACES:
         if not is_right(at, value):
-            problems = broken(file, changed(WHOLE[i], at, value))
+            problems = broken(file, changed(SHORT[i], at, value))
             assert problems, at
             assert names_key(problems, at), (at, problems)
 
 
 def is_right(at: tuple[str, ...], value: object) -> bool:
-    """Null where a key may be left out, an empty section where nothing in it is needed."""
+    """Null where a key or a section may be left out, an empty section where nothing is needed."""
+    sections = {"output", "restoration", *SERVICE}
     if value is None:
-        return at[-1] in OPTIONAL
+        return at[-1] in sections | OPTIONAL
     if value == {}:
-        return at[-1] in {"output", "restoration", "motion"}
-    return value is True and at[-1] == "rotate_180"
+        return at[-1] in sections | {"motion"}
+    return value is True and at[-1] in {"rotate_180", "pull_up", "bundle"}
 
 
 OPTIONAL = {
@@ -213,13 +261,16 @@ OPTIONAL = {
     "scene",
     "calibration",
     "threads",
+    "prometheus",
+    "push",
+    "keep_days",
 }
 
 
 def test_a_misspelt_key_is_named_with_the_nearest(file: Path) -> None:
     for i, at in PLACES:
         wrong = (*at[:-1], at[-1] + "x")
-        problems = broken(file, changed(WHOLE[i], wrong, 1))
+        problems = broken(file, changed(SHORT[i], wrong, 1))
         (problem,) = [p for p in problems if p.field == ".".join(wrong)]
         assert problem.expected.startswith(f"{at[-1]}? (known: ")
 
@@ -240,6 +291,11 @@ def names_key(problems: Iterable[InputError], at: tuple[str, ...]) -> bool:
         ("camera", "motion", "kind"): ["camera.motion.file"],
         ("camera", "max_exposure_s"): ["camera.exposure_s"],
         ("camera", "max_analogue_gain"): ["camera.analogue_gain"],
+        ("shutter", "pin"): ["led.pin"],
+        ("imu", "bus"): ["shutter.pin", "led.pin"],
+        ("imu", "port"): ["shutter.pin", "led.pin"],
+        ("retention",): ["retention.floor_mb"],
+        ("retention", "free_mb"): ["retention.floor_mb"],
     }
     allowed = [name, *related.get(at, [])]
     return all(
@@ -330,6 +386,94 @@ def test_values_that_contradict_each_other(file: Path) -> None:
     assert "imu.kind: found 'emulator', expected serial, i2c or none" in lines[1]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"led": {"kind": "gpio", "pin": 17}}, "led.pin: found 17, expected a pin that shutter"),
+        ({"imu": {"kind": "i2c"}, "led": {"kind": "gpio", "pin": 3}}, "that imu (I2C bus 1) does"),
+        ({"imu": {"kind": "i2c"}, "led": {"kind": "gpio", "pin": 14}}, None),
+        (
+            {"imu": {"kind": "serial", "port": "/dev/serial0"}, "led": {"kind": "gpio", "pin": 15}},
+            "led.pin: found 15, expected a pin that imu (/dev/serial0) does not use",
+        ),
+        ({"led": {"kind": "none", "pin": 17}}, None),
+        (
+            {"retention": {"free_mb": 100}},
+            "retention.floor_mb: found 500, expected at most retention.free_mb, 100",
+        ),
+    ],
+)
+def test_pins_and_limits_that_do_not_go_together(
+    file: Path, changes: dict[str, Any], message: str | None
+) -> None:
+    data = {
+        "camera": {"kind": "picamera2"},
+        "imu": {"kind": "none"},
+        "shutter": {"kind": "gpio"},
+    } | changes
+    if message is None:
+        assert load(file, data)
+    else:
+        (line,) = problems_of(file, data)
+        assert message in line
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("host", "-oProxyCommand=x"),
+        ("host", "two words"),
+        ("user", "-l"),
+        ("user", "a b"),
+        ("folder", "-x"),
+        ("folder", 'in"coming'),
+        ("folder", "in*"),
+        ("folder", "a\nb"),
+    ],
+)
+def test_what_a_servers_name_may_not_smuggle_in(file: Path, key: str, value: str) -> None:
+    """These words reach ssh's command line and sftp's batch."""
+    (line,) = problems_of(file, changed(WHOLE[0], ("delivery", "push", key), value))
+    assert f"delivery.push.{key}: found " in line
+
+
+@pytest.mark.parametrize("host", ["pi.local", "192.168.1.7", "fe80::1", "::1", "my-nas"])
+def test_hosts(file: Path, host: str) -> None:
+    config = load(file, changed(WHOLE[0], ("delivery", "push", "host"), host))
+    assert config.delivery.push is not None
+    assert config.delivery.push.host == host
+
+
+@pytest.mark.parametrize(
+    "at", [("delivery", "push"), ("service", "prometheus"), ("retention", "keep_days")]
+)
+@pytest.mark.parametrize("value", ["none", None])
+def test_none_in_words_is_none(file: Path, at: tuple[str, str], value: str | None) -> None:
+    config = load(file, changed(WHOLE[0], at, value))
+    assert getattr(getattr(config, at[0]), at[1]) is None
+
+
+def test_a_push_without_its_host(file: Path) -> None:
+    (line,) = problems_of(file, removed(WHOLE[0], ("delivery", "push", "host")))
+    assert "delivery.push.host: found nothing, expected a host name or an address" in line
+
+
+def test_a_socket_longer_than_the_kernel_takes(file: Path) -> None:
+    (line,) = problems_of(file, changed(WHOLE[0], ("service", "socket"), "x" * 120))
+    assert "service.socket: found " in line
+    assert "at most 107 bytes" in line
+
+
+@pytest.mark.parametrize("output", [None, {"quality": 80}])
+def test_photographs_lie_with_the_state(file: Path, output: dict[str, int] | None) -> None:
+    data = {"camera": {"kind": "twin"}, "imu": {"kind": "none"}, "service": {"state": "/srv/cam"}}
+    if output:
+        data["output"] = output
+    config = load(file, data)
+    assert config.output.folder == Path("/srv/cam/photos")
+    assert config.output.quality == (output or {}).get("quality", 95)
+
+
 @pytest.mark.parametrize("motion", [{"kind": "recording"}, {"kind": "still", "file": "x.txt"}])
 def test_a_recording_needs_its_file(file: Path, motion: dict[str, str]) -> None:
     (line,) = problems_of(
@@ -377,6 +521,33 @@ def test_the_example_is_valid_as_it_stands() -> None:
     config = load_config(EXAMPLE)
     assert isinstance(config.camera, PicameraConfig)
     assert isinstance(config.imu, SerialConfig)
+    assert config.output.folder == Path("/var/lib/stillpi/photos")
+
+
+def test_the_example_uncommented_is_what_the_program_takes_by_itself() -> None:
+    """Each `# key: value` of the service's sections shows the default."""
+    lines = EXAMPLE.read_text().split("\nservice:\n")[1].split("# The simulated camera")[0]
+    text = re.sub(r"^  #   (\w+:)", r"    \1", "service:\n" + lines, flags=re.MULTILINE)
+    text = re.sub(r"^  # (\w+:)", r"  \1", text, flags=re.MULTILINE)
+    text = text.replace("  push: none ", "  # push: none ")
+    shown = yaml.safe_load(text)
+    config = Config.model_validate(
+        {"camera": {"kind": "picamera2"}, "imu": {"kind": "none"}, **shown}, context=Path("/")
+    )
+    plain = Config.model_validate({"camera": {"kind": "picamera2"}, "imu": {"kind": "none"}})
+    for section in ("service", "shutter", "led", "retention"):
+        assert set(shown[section]) == set(type(getattr(plain, section)).model_fields)
+        expected = getattr(plain, section)
+        if section in ("shutter", "led"):
+            expected = expected.model_copy(update={"kind": "gpio"})
+        assert getattr(config, section) == expected
+    assert shown["delivery"]["bundle"] == plain.delivery.bundle
+    push = config.delivery.push
+    assert push is not None
+    required = {key for key, info in type(push).model_fields.items() if info.is_required()}
+    assert required == {"host", "user"}
+    defaults = type(push)(host=push.host, user=push.user)
+    assert push == defaults
 
 
 def test_the_example_shows_every_key_and_its_default() -> None:
