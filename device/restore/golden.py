@@ -2,7 +2,7 @@
 
 The runtime is native code that picks other kernels on other processors: it may crash there, or
 compute something else. So a child process goes first, and what it found is remembered in the
-user's cache folder for this bundle, this runtime, this processor and this number of threads.
+user's cache folder for this bundle, this runtime and this processor.
 
 Failure policy: a result that differs, a crash and a time-out are a ModelError, and the next use
 tries again. A note that cannot be read or written costs another test and nothing else.
@@ -74,39 +74,39 @@ class SelfTest:
         return f"{tested}; {self.best_file} runs" if len(self.networks) > 1 else tested
 
 
-def load_tested(folder: Path, *, threads: int = 1) -> ModelBundle:
+def load_tested(folder: Path) -> ModelBundle:
     """Load a model bundle, self-tested on this machine now or at an earlier use.
 
     Raises ModelError as load_model and self_test do.
     """
     manifest = verified_manifest(folder)
-    file = _remembered(folder, manifest, threads)
+    file = _remembered(folder, manifest)
     if file is None:
-        file = self_test(folder, threads=threads).best_file
-    return load_model(folder, threads=threads, file=file)
+        file = self_test(folder).best_file
+    return load_model(folder, file=file)
 
 
-def self_test(folder: Path, *, threads: int = 1, time_limit_s: float = TIME_LIMIT_S) -> SelfTest:
+def self_test(folder: Path, *, time_limit_s: float = TIME_LIMIT_S) -> SelfTest:
     """Run the golden tile of a bundle in a child process, and remember that it went well.
 
     Raises ModelError naming the bundle, what was found and what was expected when a result
     differs by more than the manifest's tolerance, or the child crashes or gives no result in time.
     """
     manifest = verified_manifest(folder)
-    test = _in_child(folder, threads, time_limit_s)
+    test = _in_child(folder, time_limit_s)
     tolerance = manifest.golden.tolerance_codes
     for network in test.networks:
         if not network.worst_codes <= tolerance:
             found = f"a golden tile that differs by {network.worst_codes:.3g} of {CODES} codes"
             where = folder / network.file
             raise ModelError(f"{where}: self-test: found {found}, expected at most {tolerance:g}")
-    _remember(folder, threads, test.best_file)
+    _remember(folder, test.best_file)
     return test
 
 
-def _in_child(folder: Path, threads: int, time_limit_s: float) -> SelfTest:
+def _in_child(folder: Path, time_limit_s: float) -> SelfTest:
     # -P: a folder `device` where the user happens to be is not this package.
-    command = [sys.executable, "-P", "-m", "device.restore.golden", str(folder), str(threads)]
+    command = [sys.executable, "-P", "-m", "device.restore.golden", str(folder)]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=time_limit_s
@@ -135,9 +135,9 @@ def _signal_name(number: int) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """FOLDER THREADS: print each network's test as JSON; 2 and one line when it is refused."""
+    """FOLDER: print each network's test as JSON; 2 and one line when it is refused."""
     try:
-        tests = _measure(Path(arguments[0]), int(arguments[1]))
+        tests = _measure(Path(arguments[0]))
     except ModelError as error:
         print(error)
         return _EXIT_REFUSED
@@ -145,10 +145,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _measure(folder: Path, threads: int) -> list[NetworkTest]:
+def _measure(folder: Path) -> list[NetworkTest]:
     manifest = verified_manifest(folder)
     tile = read_golden(folder / manifest.golden.file, manifest)
-    models = [load_model(folder, threads=threads, file=n.file) for n in manifest.networks]
+    models = [load_model(folder, file=n.file) for n in manifest.networks]
     worst_codes = [_worst_codes(model, tile) for model in models]
     seconds = [math.inf] * len(models)
     # In turns: what else the machine does disturbs them alike.
@@ -170,9 +170,9 @@ def _worst_codes(model: ModelBundle, tile: GoldenTile) -> float:
 # What is remembered
 
 
-def _remembered(folder: Path, manifest: Manifest, threads: int) -> str | None:
+def _remembered(folder: Path, manifest: Manifest) -> str | None:
     """The network to run, when this bundle passed here before."""
-    note = _note(folder, threads)
+    note = _note(folder)
     try:
         file = json.loads(note.read_text(encoding="utf-8"))["runs"] if note else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -180,8 +180,8 @@ def _remembered(folder: Path, manifest: Manifest, threads: int) -> str | None:
     return file if file in [network.file for network in manifest.networks] else None
 
 
-def _remember(folder: Path, threads: int, file: str) -> None:
-    note = _note(folder, threads)
+def _remember(folder: Path, file: str) -> None:
+    note = _note(folder)
     if note is None:
         return
     with suppress(OSError):
@@ -190,7 +190,7 @@ def _remember(folder: Path, threads: int, file: str) -> None:
             stream.write(json.dumps({"bundle": str(folder), "runs": file}).encode())
 
 
-def _note(folder: Path, threads: int) -> Path | None:
+def _note(folder: Path) -> Path | None:
     """Where a passed test is noted: its name says of what; None where there is no cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not cache.is_absolute():
@@ -199,7 +199,7 @@ def _note(folder: Path, threads: int) -> Path | None:
         except RuntimeError:
             return None
     manifest = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-    subject = [manifest, version("onnxruntime"), threads, platform.machine(), *_processor()]
+    subject = [manifest, version("onnxruntime"), platform.machine(), *_processor()]
     name = hashlib.sha256(json.dumps(subject).encode()).hexdigest()
     return cache / "stillpi" / "self-tests" / f"{name}.json"
 

@@ -94,7 +94,7 @@ def test_an_int8_bundle_may_keep_the_float32_network_and_tells_how_it_was_made(
     )  # fmt: skip
     sizes = [(folder / file).stat().st_size for file in ("model.onnx", "model_fp32.onnx")]
     assert sizes[0] < 0.5 * sizes[1]
-    test = self_test(folder, threads=1)
+    test = self_test(folder)
     assert [network.file for network in test.networks] == ["model.onnx", "model_fp32.onnx"]
     told = json.loads((folder / "manifest.json").read_text())
     assert told["golden"]["tile"] == "real"

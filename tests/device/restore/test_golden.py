@@ -57,51 +57,49 @@ def no_child(*command: object, **options: object) -> None:
 def test_a_good_bundle_is_tested_once(
     good: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert load_tested(good, threads=1).manifest.name == "tiny"
+    assert load_tested(good).manifest.name == "tiny"
     (note,) = notes(cache)
     assert json.loads(note.read_text()) == {"bundle": str(good), "runs": "model.onnx"}
     monkeypatch.setattr(golden.subprocess, "run", no_child)
-    assert load_tested(good, threads=1).running.file == "model.onnx"
+    assert load_tested(good).running.file == "model.onnx"
     with pytest.raises(AssertionError, match="child"):
-        self_test(good, threads=1)
+        self_test(good)
 
 
 def test_what_would_change_the_result_is_tested_again(
     good: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    self_test(good, threads=1)
+    self_test(good)
     monkeypatch.setattr(golden.subprocess, "run", no_child)
-    load_tested(good, threads=1)
-    with pytest.raises(AssertionError, match="child"):
-        load_tested(good, threads=2)
+    load_tested(good)
     with monkeypatch.context() as another:
         another.setattr(golden, "version", lambda name: "0.1")
         with pytest.raises(AssertionError, match="child"):
-            load_tested(good, threads=1)
+            load_tested(good)
     with monkeypatch.context() as another:
         another.setattr(golden.platform, "machine", lambda: "aarch64")
         with pytest.raises(AssertionError, match="child"):
-            load_tested(good, threads=1)
+            load_tested(good)
     manifest = good / "manifest.json"
     manifest.write_text(manifest.read_text() + "\n")
     with pytest.raises(AssertionError, match="child"):
-        load_tested(good, threads=1)
+        load_tested(good)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"runs": "other.onnx"}', '{"runs": [1]}'])
 def test_a_damaged_note_is_no_note(good: Path, cache: Path, text: str) -> None:
-    self_test(good, threads=1)
+    self_test(good)
     (note,) = notes(cache)
     note.write_text(text)
     manifest = golden.verified_manifest(good)
-    assert golden._remembered(good, manifest, 1) is None
-    golden._remember(good, 1, "model.onnx")
-    assert golden._remembered(good, manifest, 1) == "model.onnx"
+    assert golden._remembered(good, manifest) is None
+    golden._remember(good, "model.onnx")
+    assert golden._remembered(good, manifest) == "model.onnx"
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(good: Path, cache: Path) -> None:
     cache.write_text("in the way")
-    assert load_tested(good, threads=1).manifest.name == "tiny"
+    assert load_tested(good).manifest.name == "tiny"
     assert cache.read_text() == "in the way"
 
 
@@ -111,14 +109,14 @@ def test_without_xdg_the_cache_is_the_homes(
     for elsewhere in ("", "not/absolute"):
         monkeypatch.setenv("XDG_CACHE_HOME", elsewhere)
         monkeypatch.setenv("HOME", str(tmp_path))
-        note = golden._note(good, 1)
+        note = golden._note(good)
         assert note is not None
         assert note.parent == tmp_path / ".cache" / "stillpi" / "self-tests"
 
 
 def failure(folder: Path, **options: float) -> str:
     with pytest.raises(ModelError) as caught:
-        self_test(folder, threads=1, **options)
+        self_test(folder, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -172,7 +170,7 @@ def test_a_folder_named_as_the_package_is_not_run(
     (tmp_path / "device").mkdir()
     (tmp_path / "device" / "__init__.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    assert self_test(good, threads=1).best_file == "model.onnx"
+    assert self_test(good).best_file == "model.onnx"
 
 
 # Alternatives
@@ -194,13 +192,13 @@ def test_both_networks_are_tested_and_the_note_says_which_runs(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = good_bundle(tmp_path / "two", float32=good_network(0.25))
-    test = self_test(folder, threads=1)
+    test = self_test(folder)
     assert [network.file for network in test.networks] == ["model.onnx", "model_fp32.onnx"]
     assert all(network.worst_codes < 0.1 for network in test.networks)
     slow_first = dataclasses.replace(test.networks[0], seconds=10 * test.networks[1].seconds)
     monkeypatch.setattr(golden, "_in_child", lambda *_: SelfTest((slow_first, test.networks[1])))
-    self_test(folder, threads=1)
-    assert load_tested(folder, threads=1).running.file == "model_fp32.onnx"
+    self_test(folder)
+    assert load_tested(folder).running.file == "model_fp32.onnx"
 
 
 def test_an_alternative_that_differs_is_refused_too(tmp_path: Path, cache: Path) -> None:
