@@ -51,23 +51,27 @@ class FrequencyPlane:
     """Everything about the frequencies of a square tile that does not depend on its content.
 
     squared : |f|^2 in (cycles per pixel)^2, on the frequencies of rfft2.
-    ring : index of the ring of each frequency, rings evenly spaced in log |f|;
+    by_ring, ring_starts : the flat frequencies sorted by their rings, which are evenly spaced in
+        log |f|, and where in that order each ring begins. ring_is_empty : it has none.
     inner_ring, beyond : the ring below each frequency, and the fraction of the way to the next.
     high_pass : the guard's band, 1 - a Gaussian of 1.5 px.
-    laplacian : the discrete Laplacian's transfer function, 1 at zero frequency.
-    wrap : (size,) phase of a step of one pixel backwards around the edge.
+    per_laplacian : 1 / the discrete Laplacian's transfer function, 0 at zero frequency; complex,
+        because it multiplies spectra, and a multiplication is 50 times as fast as the division.
+    edge_step : (size,) transfer function of a step of height 1 across the edge.
     floor : of the damping; it fades out towards zero frequency, because blur moves light and takes
         none: what is damped there would lift the blacks.
     scene_weight : share of each frequency in a scene of power 1 / f^2 after the high pass.
     """
 
     squared: Image
-    ring: NDArray[np.intp]
+    by_ring: NDArray[np.intp]
+    ring_starts: NDArray[np.intp]
+    ring_is_empty: NDArray[np.bool_]
     inner_ring: NDArray[np.intp]
     beyond: Image
     high_pass: Image
-    laplacian: Image
-    wrap: Spectrum
+    per_laplacian: Spectrum
+    edge_step: Spectrum
     floor: Image
     scene_weight: Image
 
@@ -80,20 +84,23 @@ def frequency_plane(size: int) -> FrequencyPlane:
     log_frequency = np.log(np.maximum(np.sqrt(squared), 1.0 / size))
     lowest, highest = np.log(1.0 / size), np.log(np.sqrt(0.5))
     position = (log_frequency - lowest) / (highest - lowest) * (_RINGS - 1)
+    ring = np.rint(position).astype(np.intp).ravel()
     inner_ring = np.minimum(position.astype(np.intp), _RINGS - 2)
     gaussian = np.exp(-2.0 * (np.pi * _HIGH_PASS_SIGMA_PX) ** 2 * squared)
     laplacian = 2.0 * np.cos(2.0 * np.pi * down) + 2.0 * np.cos(2.0 * np.pi * across) - 4.0
-    laplacian[0, 0] = 1.0
+    laplacian[0, 0] = np.inf
     scene_weight = np.square(1.0 - gaussian) / np.maximum(squared, 1e-6)
     scene_weight[:, 1:-1] *= 2.0
     return FrequencyPlane(
         squared=squared.astype(np.float32),
-        ring=np.rint(position).astype(np.intp).ravel(),
+        by_ring=np.argsort(ring, kind="stable"),
+        ring_starts=np.searchsorted(np.sort(ring), np.arange(_RINGS)),
+        ring_is_empty=np.bincount(ring, minlength=_RINGS) == 0,
         inner_ring=inner_ring,
         beyond=(position - inner_ring).astype(np.float32),
         high_pass=(1.0 - gaussian).astype(np.float32),
-        laplacian=laplacian.astype(np.float32),
-        wrap=np.exp(2j * np.pi * np.arange(size) / size).astype(np.complex64),
+        per_laplacian=(1.0 / laplacian).astype(np.complex64),
+        edge_step=(1.0 - np.exp(2j * np.pi * np.arange(size) / size)).astype(np.complex64),
         floor=(MODEL_FLOOR * np.minimum(squared / FLOOR_FREQUENCY**2, 1.0)).astype(np.float32),
         scene_weight=(scene_weight / scene_weight.sum()).astype(np.float32),
     )
@@ -128,18 +135,35 @@ def filter_tiles(
     if underdamped is not None:
         light = np.float32(LIGHT_DAMPING) * damping + uncertainty
         light[:, 0, 0] = 0.0
-        luminance = np.tensordot(underdamped, spectrum, axes=(0, 1))
-        luminance *= np.conj(H) / (H2 + light)
-        luminance += np.tensordot(underdamped, smooth, axes=(0, 1))
+        luminance = _weighted(underdamped, spectrum)
+        luminance *= _filter(H, H2 + light)
+        luminance += _weighted(underdamped, smooth)
         lively = fft.irfft2(luminance, s=(size, size))
     damping += uncertainty
     damping[:, 0, 0] = 0.0
     denominator = H2 + damping
-    spectrum *= (np.conj(H) / denominator)[:, None]
+    spectrum *= _filter(H, denominator)[:, None]
     spectrum += smooth
     sharp = fft.irfft2(spectrum, s=(size, size))
     unexplained = np.asarray(damping / denominator, np.float32)
     return FilteredTiles(sharp, _expected_share(unexplained, plane), lively)
+
+
+def _filter(H: Spectrum, denominator: Image) -> Spectrum:
+    """W = conj(H) / denominator, each part for itself: a complex division takes 3 times as long."""
+    W = np.empty_like(H)
+    gain = np.reciprocal(denominator)
+    np.multiply(H.real, gain, out=W.real)
+    np.multiply(H.imag, np.negative(gain, out=gain), out=W.imag)
+    return W
+
+
+def _weighted(weights: Image, spectra: Spectrum) -> Spectrum:
+    """Weighted sums over the channels: (n, C, ...) -> (n, ...)."""
+    tiles, channels, *shape = spectra.shape
+    parts = spectra.view(np.float32).reshape(tiles, channels, -1)
+    sums: Image = np.matmul(weights, parts)
+    return np.asarray(sums.view(np.complex64).reshape(tiles, *shape))
 
 
 def _squared(values: Spectrum) -> Image:
@@ -153,13 +177,15 @@ def _smooth_part(tiles: Image, plane: FrequencyPlane) -> Spectrum:
     the steps between opposite edges. What remains wraps around without a seam and can be filtered
     cyclically; the smooth part has nothing to deblur.
     """
-    size = tiles.shape[-1]
-    step_down = tiles[..., -1, :] - tiles[..., 0, :]
-    step_across = tiles[..., :, -1] - tiles[..., :, 0]
-    rows = fft.rfft(step_down)[..., None, :] * (1.0 - plane.wrap)[:, None]
-    columns = fft.fft(step_across)[..., :, None] * (1.0 - plane.wrap[: size // 2 + 1])
-    smooth: Spectrum = (rows + columns) / plane.laplacian
-    smooth[..., 0, 0] = 0.0
+    size, edge = tiles.shape[-1], plane.edge_step
+    step_down = fft.rfft(tiles[..., -1, :] - tiles[..., 0, :])
+    step_across = fft.fft(tiles[..., :, -1] - tiles[..., :, 0])
+    # edge (x) step_down + step_across (x) edge, as one product of thin matrices.
+    half = size // 2 + 1
+    left = np.stack([np.broadcast_to(edge, step_across.shape), step_across], axis=-1)
+    right = np.stack([step_down, np.broadcast_to(edge[:half], step_down.shape)], axis=-2)
+    smooth: Spectrum = left @ right
+    smooth *= plane.per_laplacian
     return smooth
 
 
@@ -175,16 +201,16 @@ def _scene_power(power: Image, H2: Image, noise: Image, plane: FrequencyPlane) -
     log_rings = np.pad(np.log(rings), ((0, 0), (1, 1)), "edge")
     log_rings = 0.25 * log_rings[:, :-2] + 0.5 * log_rings[:, 1:-1] + 0.25 * log_rings[:, 2:]
     log_rings = log_rings.astype(np.float32)
-    below, above = log_rings[:, plane.inner_ring], log_rings[:, plane.inner_ring + 1]
+    below = np.take(log_rings, plane.inner_ring, axis=1)
+    above = np.take(log_rings, plane.inner_ring + 1, axis=1)
     return np.asarray(np.exp(below + plane.beyond * (above - below)), np.float32)
 
 
 def _ring_sums(values: Image, plane: FrequencyPlane) -> NDArray[np.float64]:
     """Sums over rings of frequencies: (n, size, size // 2 + 1) -> (n, rings)."""
-    tiles = len(values)
-    ring = (_RINGS * np.arange(tiles)[:, None] + plane.ring).ravel()
-    sums = np.bincount(ring, values.ravel(), minlength=_RINGS * tiles)
-    return np.asarray(sums.reshape(tiles, _RINGS), np.float64)
+    sorted_ = np.take(values.reshape(len(values), -1), plane.by_ring, axis=1)
+    sums = np.add.reduceat(sorted_, plane.ring_starts, axis=1, dtype=np.float64)
+    return np.where(plane.ring_is_empty, 0.0, sums)
 
 
 def _expected_share(unexplained: Image, plane: FrequencyPlane) -> Image:
