@@ -20,7 +20,7 @@ from host_training.checkpoint import TrainState, save_checkpoint  # noqa: E402
 from host_training.config import TrainConfig  # noqa: E402
 from host_training.methods import FILTER, open_methods  # noqa: E402
 
-WIDTH, HEIGHT = 352, 64
+WIDTH, HEIGHT = 240, 64
 
 
 def save(run: Path, network: torch.nn.Module, name: str) -> None:
@@ -33,7 +33,7 @@ def test_the_seeds_network_runs_in_tiles_as_it_was_trained(tmp_path: Path) -> No
     torch.manual_seed(3)
     network = networks.build("seed_unet")
     save(tmp_path / "run", network, "seed_unet")
-    coarse = np.random.default_rng(2).integers(0, 256, (8, 44, 3), np.uint8)
+    coarse = np.random.default_rng(2).integers(0, 256, (8, 30, 3), np.uint8)
     photo = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     bundle = photograph_alone(photo, tmp_path / "a.capture")
     field = uniform_field(WIDTH, HEIGHT, np.array([20.0, -8.0]))
