@@ -5,6 +5,7 @@
     STATE/work/           where a restoration is being written; emptied at every start
     STATE/results/        restored photographs and reports until they are delivered
     STATE/spool/          what users fetch
+    STATE/cache/          what can be found out again: self-tests of models
     STATE/models/current  the newest model that was sent to this camera
 
 Names are counted, not dated: a Pi without a clock battery cannot trust its dates.
@@ -68,6 +69,11 @@ class Folders:
     def spool(self) -> Path:
         """What users fetch."""
         return self.state / "spool"
+
+    @property
+    def cache(self) -> Path:
+        """What can be found out again."""
+        return self.state / "cache"
 
     @property
     def sent_model(self) -> Path:
