@@ -199,6 +199,8 @@ def _unreadable(file: Path, error: OSError) -> ModelError:
 def _read_manifest(path: Path) -> Manifest:
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and content.get("format") == FORMAT:
+            _require_golden(path, content)
         manifest = Manifest.model_validate(content)
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -216,6 +218,13 @@ def _read_manifest(path: Path) -> Manifest:
         expected = f"at most {widest_halo} for tiles of {manifest.tile.size} px"
         raise _misfit(path, "tile.halo", manifest.tile.halo, expected)
     return manifest
+
+
+def _require_golden(path: Path, content: dict[str, Any]) -> None:
+    """Bundles of before there were self-tests have no golden tile; say what to do with them."""
+    if "golden" not in content:
+        expected = "a golden tile: build the bundle anew with stillpi-export"
+        raise _misfit(path, "golden", "nothing", expected)
 
 
 def provided_shapes(size: int) -> dict[str, list[int]]:

@@ -366,12 +366,17 @@ def test_a_manifest_that_does_not_fit_is_refused(make_model: MakeModel, what: st
     assert "\n" not in message
 
 
-@pytest.mark.parametrize(
-    "key", ["format", "model", "golden", "tile", "inputs", "output", "field_encoding"]
-)
+@pytest.mark.parametrize("key", ["format", "model", "tile", "inputs", "output", "field_encoding"])
 def test_a_manifest_that_lacks_something_says_what(make_model: MakeModel, key: str) -> None:
     folder = make_model(zero_network(), lambda manifest: manifest.pop(key))
     with pytest.raises(ModelError, match=rf"json: {key}: found nothing, expected a value"):
+        load_model(folder)
+
+
+def test_a_bundle_of_before_the_self_test_says_what_to_do(make_model: MakeModel) -> None:
+    folder = make_model(zero_network(), lambda manifest: manifest.pop("golden"))
+    expected = r"json: golden: found nothing, expected a golden tile: build the bundle anew with"
+    with pytest.raises(ModelError, match=expected):
         load_model(folder)
 
 
