@@ -96,7 +96,7 @@ def trust_map(
     prior = (far_for + 0.005) / (far_for + far_against + 0.005)
     near_for, near_against = _smooth(blurred, settings.near_px), _smooth(sharp, settings.near_px)
     belief = (near_for + 0.05 * prior) / (near_for + near_against + 0.05)
-    trust = np.clip((belief - 0.35) / 0.3, 0.0, 1.0).astype(np.float32)
+    trust = np.clip((belief - 0.2) / 0.25, 0.0, 1.0).astype(np.float32)
     radius = round((0.5 * path_extent_px + settings.reach_px) / CELL_PX)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     trust = _smooth(np.asarray(cv2.erode(trust, disc), np.float32), settings.power_smoothing_px)

@@ -22,6 +22,7 @@ from device.notices import Notice
 from device.restore.filter_stage import FilterPass, filter_photo, grid_for
 from device.restore.guard import CELL_PX, blur_extent_px
 from device.restore.guard_stage import guard_photo
+from device.restore.mirror import MIRRORED_BELOW, mirror_ratio
 from device.restore.network import ModelBundle
 from device.restore.network_stage import correct_photo
 from device.restore.noise import estimate_noise
@@ -32,6 +33,7 @@ from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto, enlarge_ro
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the share of it that is done."""
 
+NOT_RESTORED = "not restored: the photograph as it was taken"
 _BLEND_ROWS = 128
 _NOISE_CROP_PX = 1536
 
@@ -96,6 +98,11 @@ def _restore(
     report.working_scale = 1.0 / photo.factor
     working_field = field.scaled(report.working_scale)
     grid = grid_for(blur_extent_px(working_field), photo.width)
+    if options.guard and _mirrored(
+        photo, working_field, noise, grid, model, options.threads, report
+    ):
+        report.model_note, report.guard = NOT_RESTORED, {"trusted_share": 0.0}
+        return Restoration(_as_taken(pixels, bundle.tone), report, field)
     change, expected_share = _proposed(
         photo, working_field, noise, grid, model, options.threads, report, show
     )
@@ -116,11 +123,15 @@ def unrestored(bundle: Bundle, reason: Notice) -> tuple[NDArray[np.uint8], Resto
     """The photograph as it was taken, for a camera that has no usable motion to undo."""
     report = RestoreReport(str(bundle.path), bundle.width, bundle.height)
     report.notices += [*bundle.warnings, reason]
-    report.model_note = "not restored: the photograph as it was taken"
-    pixels = bundle.read_pixels()
-    if pixels.dtype == np.uint8 and bundle.tone != "linear":
-        return pixels.astype(np.uint8, copy=False), report
-    return from_linear(to_linear(pixels, bundle.tone), _output_tone(bundle.tone)), report
+    report.model_note = NOT_RESTORED
+    return _as_taken(bundle.read_pixels(), bundle.tone), report
+
+
+def _as_taken(pixels: Pixels, tone: Tone) -> NDArray[np.uint8]:
+    """The photograph in output codes."""
+    if pixels.dtype == np.uint8 and tone != "linear":
+        return pixels.astype(np.uint8, copy=False)
+    return from_linear(to_linear(pixels, tone), _output_tone(tone))
 
 
 def measured_field(bundle: Bundle) -> tuple[FrameMotion, KernelField]:
@@ -180,6 +191,31 @@ def photo_noise(bundle: Bundle, pixels: Pixels) -> tuple[NoiseModel, str]:
     middle = pixels[top : top + _NOISE_CROP_PX, left : left + _NOISE_CROP_PX]
     green = middle[..., 1] if middle.ndim == 3 else middle
     return estimate_noise(to_linear(green, bundle.tone)), "estimated"
+
+
+def _mirrored(
+    photo: WorkingPhoto,
+    field: KernelField,
+    noise: NoiseModel,
+    grid: TileGrid,
+    model: ModelBundle | None,
+    threads: int,
+    report: RestoreReport,
+) -> bool:
+    """Whether the motion fits the picture only the wrong way round; noted in the report then."""
+    if model is None or photo.channels != 3:
+        return False
+    with report.stage("mirror"):
+        ratio = mirror_ratio(photo, field, noise, grid, model, threads=threads)
+    report.sync["mirror_ratio"] = round(ratio, 3)
+    if ratio >= MIRRORED_BELOW:
+        return False
+    detail = (
+        f"the picture fits the mirror image of the measured motion better (ratio {ratio:.2f}):"
+        " is the motion sensor mounted as the calibration says?"
+    )
+    report.notices.append(Notice("motion-mirrored", detail))
+    return True
 
 
 def _proposed(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from model_bundles import good_bundle
 from numpy.typing import NDArray
 
 from device.bundle import Bundle, read_bundle
@@ -22,6 +23,7 @@ from device.restore import pipeline
 from device.restore.filter_stage import FilteredPhoto
 from device.restore.guard import CELL_PX
 from device.restore.guard_stage import Verdict
+from device.restore.network import load_model
 from device.restore.pipeline import RestoreOptions, restore, unrestored
 from device.restore.tone import from_linear, to_linear
 from device.restore.working import CHANGE_UNIT, WorkingPhoto
@@ -60,6 +62,23 @@ def test_progress_ends_every_stage_at_one(bundle: Bundle) -> None:
 def test_threads_change_nothing(bundle: Bundle) -> None:
     one = restore(bundle, options=RestoreOptions(threads=1)).pixels
     assert np.array_equal(restore(bundle, options=RestoreOptions(threads=3)).pixels, one)
+
+
+def test_a_mirrored_motion_leaves_the_photograph_and_says_so(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(good_bundle(tmp_path / "tiny"))
+    ratios = iter([0.94, 0.96])
+    monkeypatch.setattr(pipeline, "mirror_ratio", lambda *args, **options: next(ratios))
+    left = restore(bundle, model=model)
+    assert np.array_equal(left.pixels, bundle.read_pixels())
+    assert [notice.name for notice in left.report.notices][-1] == "motion-mirrored"
+    assert left.report.guard == {"trusted_share": 0.0}
+    assert left.report.model_note.startswith("not restored")
+    done = restore(bundle, model=model)
+    assert not np.array_equal(done.pixels, bundle.read_pixels())
+    assert done.report.sync["mirror_ratio"] == 0.96
+    assert "motion-mirrored" not in [notice.name for notice in done.report.notices]
 
 
 def test_what_the_camera_noticed_is_passed_on(make_bundle: MakeBundle) -> None:
