@@ -113,6 +113,8 @@ def _in_child(folder: Path, time_limit_s: float) -> SelfTest:
         )
     except subprocess.TimeoutExpired:
         raise _failed(folder, f"no result after {time_limit_s:g} s") from None
+    except OSError as error:
+        raise _failed(folder, f"no child process, {error.strerror}") from error
     if done.returncode < 0:
         raise _failed(folder, f"a crash by {_signal_name(-done.returncode)}")
     if done.returncode == _EXIT_REFUSED:

@@ -151,6 +151,13 @@ def test_a_network_that_never_ends_is_stopped(good: Path, cache: Path) -> None:
     assert "found no result after 6 s" in failure(good, time_limit_s=6.0)
 
 
+def test_a_machine_that_starts_no_child_is_one_line(
+    good: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(golden.sys, "executable", str(tmp_path / "no python"))
+    assert "self-test: found no child process, No such file or directory" in failure(good)
+
+
 def test_the_childs_refusal_is_the_message(good: Path, cache: Path) -> None:
     replace_file(good, "golden.npz", b"no golden tile")
     assert failure(good).startswith(f"{good}/golden.npz: found ")
