@@ -83,6 +83,7 @@ def process_tiles(
 ) -> Iterator[tuple[int, Image]]:
     """Yield (first row, strip (channels, rows, width)) from top to bottom, each row once.
 
+    A strip is the caller's until the next one is asked for: all are made in one place.
     read_ahead : read the next strip while one is worked on; not where reading uses threads itself.
     """
     window = grid.window()
@@ -90,7 +91,7 @@ def process_tiles(
     centres_u, centres_v = grid.centres(width), grid.centres(height)
     lefts = np.arange(len(centres_u)) * grid.step
     batch = max(1, BATCH_PIXELS // grid.size**2)
-    carried: Image | None = None
+    total: Image | None = None
     with ThreadPoolExecutor(threads) as pool:
         strips = _padded_strips(read_rows, width, height, grid)
         if read_ahead:
@@ -107,26 +108,28 @@ def process_tiles(
                 return tile_function(tiles, centres) * weight
 
             batches = np.split(np.arange(len(lefts)), range(batch, len(lefts), batch))
-            finished = _fade(pool.map(work, batches), len(lefts), grid)
-            if carried is not None:
-                finished[:, : grid.overlap] += carried
-            carried = finished[:, grid.step :].copy()
+            total = _fade(pool.map(work, batches), len(lefts), grid, total)
             # The first rows of the first strip are the fade-in before the picture.
             first = index * grid.step - grid.overlap
             begin, end = max(first, 0), min(first + grid.step, height)
             if begin < end:
                 columns = slice(grid.overlap, grid.overlap + width)
-                yield begin, finished[:, begin - first : end - first, columns]
+                yield begin, total[:, begin - first : end - first, columns]
+            carried = total[:, grid.step :].copy()
+            total[:] = 0.0
+            total[:, : grid.overlap] = carried
 
 
-def _fade(batches: Iterator[Image], count: int, grid: TileGrid) -> Image:
-    """Sum weighted tiles into one strip without its margins: (channels, step + overlap, ...)."""
+def _fade(batches: Iterator[Image], count: int, grid: TileGrid, total: Image | None) -> Image:
+    """Add weighted tiles to a strip without its margins: (channels, step + overlap, ...).
+
+    total : with what the tiles above left in its first rows; None for the first strip.
+    """
     inner = slice(grid.margin, grid.size - grid.margin)
-    total: Image | None = None
     for column, tile in enumerate(tile for batch in batches for tile in batch):
         if total is None:
-            total_width = (count - 1) * grid.step + grid.size - 2 * grid.margin
-            total = np.zeros((tile.shape[0], grid.step + grid.overlap, total_width), np.float32)
+            width = (count - 1) * grid.step + grid.size - 2 * grid.margin
+            total = np.zeros((tile.shape[0], grid.step + grid.overlap, width), np.float32)
         left = column * grid.step
         total[:, :, left : left + grid.step + grid.overlap] += tile[:, inner, inner]
     assert total is not None

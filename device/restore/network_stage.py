@@ -94,7 +94,8 @@ class _LightOfRows:
             self._left.append(_light(self._photo.light_rows(self._read_until, end), rows))
             self._read_until = end
         every = np.concatenate(self._left, axis=1)
-        self._left = [every[:, last - first :]]
+        # A view of the rest would keep all of it.
+        self._left = [every[:, last - first :].copy()]
         return every[:, : last - first]
 
 
