@@ -116,13 +116,16 @@ class FilterPass:
             tiles, H, variance, field.sigma_at(uv_px), self._plane, underdamped=weights
         )
         self._expected.update(zip(map(tuple, uv_px), filtered.expected_share, strict=True))
-        step = np.clip(filtered.sharp, 0.0, 1.0) - tiles
+        count, channels = tiles.shape[:2]
+        step = np.empty((count, channels + self._underdamped, size, size), np.float32)
+        np.clip(filtered.sharp, 0.0, 1.0, out=step[:, :channels])
+        step[:, :channels] -= tiles
         if filtered.underdamped is not None:
-            luminance = np.tensordot(LUMINANCE, tiles, axes=(0, 1))
-            lively = np.clip(filtered.underdamped, 0.0, 1.0) - luminance
-            step = np.concatenate([step, lively[:, None]], axis=1)
+            luminance = LUMINANCE @ tiles.reshape(count, channels, -1)
+            np.clip(filtered.underdamped, 0.0, 1.0, out=step[:, -1])
+            step[:, -1] -= luminance.reshape(count, size, size)
         step *= (field.valid_at(uv_px) * _worth_undoing(paths))[:, None, None, None]
-        return np.asarray(step, np.float32)
+        return step
 
 
 def filter_photo(
