@@ -38,7 +38,7 @@ def _user(text: str) -> str:
 
 def _remote_folder(text: str) -> str:
     # sftp's command lines have quotes and backslashes of their own, and an option starts with -.
-    if not text.isprintable() or not text or set(text) & set("\"'\\*?[]") or text[0] == "-":
+    if not text.isprintable() or not text or set(text) & set("\"'\\*?[]{}") or text[0] == "-":
         raise PydanticCustomError("folder", "a folder")
     return text
 

@@ -40,15 +40,16 @@ class Sshd:
     port : the same over all starts. inbox : an empty folder for what is sent.
     known_hosts : the server's key as of now; `change_host_key` leaves it stale.
     largest_file : bytes after which writing a file fails on the server, as on a full disk.
+    sftp : False for a server that has only shells.
     """
 
-    def __init__(self, folder: Path, *, largest_file: int | None = None) -> None:
+    def __init__(self, folder: Path, *, largest_file: int | None = None, sftp: bool = True) -> None:
         self.program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         if self.program is None or shutil.which("sftp") is None:
             pytest.skip("needs OpenSSH's server and client (apt: openssh-server openssh-client)")
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.largest_file = folder, largest_file
-        self.host, self.port, self.user = "127.0.0.1", _free_port(), getpass.getuser()
+        self.folder, self.largest_file, self.sftp = folder, largest_file, sftp
+        self.host, self.port, self.user = "127.0.0.1", free_port(), getpass.getuser()
         self.key = ssh_key(folder / "client_key")
         self.known_hosts = folder / "known_hosts"
         self.inbox = folder / "inbox"
@@ -69,6 +70,16 @@ class Sshd:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def reset(self) -> None:
+        """Running, known, with an empty inbox, whatever a test did to it."""
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
+            self.start()
+        self.end_sessions()
+        self.trust()
+        shutil.rmtree(self.inbox)
+        self.inbox.mkdir()
 
     def trust(self) -> None:
         """Write the server's present key into known_hosts."""
@@ -138,11 +149,11 @@ class Sshd:
         return (self.folder / "sshd.log").read_text(errors="replace")
 
     def _config(self) -> str:
-        lines = {
+        lines: dict[str, object] = {
             "Port": self.port,
             "ListenAddress": self.host,
             "HostKey": f'"{self._host_key}"',
-            "AuthorizedKeysFile": f'"{self.folder / "authorized_keys"}"',
+            "AuthorizedKeysFile": f'"{self.folder / "authorized_keys"}"'.replace("%", "%%"),
             "PidFile": "none",
             "StrictModes": "no",
             "UsePAM": "no",
@@ -150,8 +161,9 @@ class Sshd:
             "PasswordAuthentication": "no",
             "KbdInteractiveAuthentication": "no",
             "MaxStartups": 100,
-            "Subsystem": "sftp internal-sftp",
         }
+        if self.sftp:
+            lines["Subsystem"] = "sftp internal-sftp"
         return "".join(f"{key} {value}\n" for key, value in lines.items())
 
     def _limit(self) -> None:
@@ -174,7 +186,8 @@ class Sshd:
         pytest.fail(f"sshd does not run here: {self.log().strip()[-500:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,10 +1,11 @@
 """The report that lies beside a delivered photograph: what the service adds to a restoration's.
 
     "photograph": {"number": 12, "taken": "2026-11-21T13:40:02.125+00:00", "date_known": true,
-                   "bracket": null}
+                   "bracket": null, "frame_sha256": "9f2c..."}
 
 `date_known` is false while the machine's time was not synchronised; the report is written again
-once it is. The bundle is never changed.
+once it is. `frame_sha256` tells one photograph from another of the same number (`identity`). The
+bundle is never changed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from device.notices import Notice
 from device.restore.report import FORMAT, VERSION
 from device.service.clock import Moment, iso_date
+from device.service.identity import KEY, frame_sha256
 from device.service.records import Photograph
 from device.version import software_name
 
@@ -28,11 +30,13 @@ def stamped(
 ) -> dict[str, Any]:
     """The report with what is known of its photograph. pressed : when, if known better now."""
     pressed = pressed or photograph.pressed
+    digest = None if photograph.bundle is None else frame_sha256(photograph.bundle)
     about = {
         "number": photograph.number,
         "taken": iso_date(pressed.wall_ns),
         "date_known": pressed.synchronised,
         "bracket": photograph.bracket,
+        KEY: report.get("photograph", {}).get(KEY) or digest,
     }
     return {**report, "photograph": about}
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from device.errors import InputError
+from device.service.identity import sha256_of
 from firmware_bridge.whole_file import remove_leftovers, whole_file
 
 
@@ -46,12 +47,6 @@ def name_in_spool(source: Path) -> str:
 def clear_leftovers(spool: Path) -> None:
     """Remove what a crash left half-written; only while nothing is being put."""
     remove_leftovers(spool)
-
-
-def sha256_of(path: Path) -> str:
-    """The digest of a file's content. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _put_one(spool: Path, source: Path, replace: bool) -> Path:
