@@ -45,7 +45,12 @@ ADAPTERS = {
     "libcamera": {"device/capture/picamera2_open.py"},
     "serial": {"firmware_bridge/serial_link.py", "firmware_bridge/provision.py"},
     "smbus2": {"firmware_bridge/i2c_link.py"},
-    "gpiozero": set[str](),
+    "gpiozero": {
+        "device/service/gpio.py",
+        "device/service/led.py",
+        "device/service/shutter.py",
+    },
+    "lgpio": {"device/service/gpio.py"},
     "onnxruntime": {
         "device/benchmark/network_speed.py",
         "device/restore/network.py",
@@ -160,7 +165,9 @@ def test_hardware_and_optional_packages_stay_in_their_adapters(module: str) -> N
     assert not wrong
 
 
-@pytest.mark.parametrize("module", ["rawpy", "picamera2", "libcamera", "gpiozero", "onnxruntime"])
+@pytest.mark.parametrize(
+    "module", ["rawpy", "picamera2", "libcamera", "gpiozero", "lgpio", "onnxruntime"]
+)
 def test_what_may_be_absent_or_is_heavy_is_imported_when_used(module: str) -> None:
     """A plain install, or one without a camera, must import every module of the device."""
     wrong = [str(i) for i in of("device") if i.root == module and i.at_the_top]
