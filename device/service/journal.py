@@ -380,13 +380,15 @@ class Journal:
         """How much there is and how much is to be done."""
         with self._file.look() as db:
             waiting: dict[JobKind, int] = {"restore": 0, "spool": 0, "push": 0}
-            for row in db.execute("SELECT kind, count(*) FROM jobs GROUP BY kind"):
+            again = 0
+            for row in db.execute("SELECT kind, count(*), sum(priority) FROM jobs GROUP BY kind"):
                 waiting[row[0]] = row[1]
+                again += row[2] // _AFTER_EVERYTHING
             taken, set_aside = db.execute(
                 "SELECT count(*), coalesce(sum(state = 'set-aside'), 0) FROM photographs"
                 " WHERE state NOT IN ('reserved', 'missed')"
             ).fetchone()
-        return Counts(taken, waiting, set_aside)
+        return Counts(taken, waiting, again, set_aside)
 
     def last_error(self, kind: JobKind) -> str | None:
         """Why the first waiting job of a kind failed last, None where none did."""

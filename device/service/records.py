@@ -80,10 +80,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """waiting : jobs of each kind that are not done. set_aside : photographs not restored."""
+    """waiting : jobs of each kind that are not done; again : of them, restorations once more.
+
+    set_aside : photographs that were not restored.
+    """
 
     photographs: int
     waiting: Mapping[JobKind, int]
+    again: int
     set_aside: int
 
     @property

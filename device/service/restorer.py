@@ -28,9 +28,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from device.commands.restoring import one_line
+from device.commands.restoring import DEFAULT_MODEL, one_line
 from device.config import Config
 from device.output import write_report
+from device.restore.network import verified_manifest
 from device.service import restore_child
 from device.service.clock import Clock, boot_s
 from device.service.journal import Job, Journal, JournalError, Result
@@ -150,10 +151,14 @@ class Restorer:
         folder.mkdir(parents=True)
         return folder
 
-    def _models(self, job: Job) -> list[str]:
-        """The model to use, then what stands in for it if it does not run here."""
-        if job.model is not None:
-            return [job.model]
+    def models(self, wanted: str | None = None) -> list[str]:
+        """The model to use, then what stands in for it if it does not run here.
+
+        wanted : the folder of one that nothing may stand in for, None for the configured one,
+            or the newest that was sent where that is "default".
+        """
+        if wanted is not None:
+            return [wanted]
         configured = str(self._config.restoration.model)
         sent = self._folders.sent_model
         if configured == "default" and sent.is_dir():
@@ -165,7 +170,7 @@ class Restorer:
             config=self._config,
             bundle=job.bundle,
             target=target,
-            models=self._models(job),
+            models=self.models(job.model),
             memory_mb=self._config.service.restore_memory_mb,
             parent=os.getpid(),
         )
@@ -268,6 +273,14 @@ class Restorer:
             self._journal.photo_cleared(photograph.number)
             if photograph.photo is not None:
                 photograph.photo.unlink(missing_ok=True)
+
+
+def networks_of(model: str) -> set[str]:
+    """The digests by which reports name the networks of a model; raises ModelError."""
+    if model == "none" or (model == "default" and not DEFAULT_MODEL.is_dir()):
+        return set()
+    folder = DEFAULT_MODEL if model == "default" else Path(model)
+    return {network.sha256 for network in verified_manifest(folder).networks}
 
 
 def _frame_of(bundle: Path) -> Path | None:

@@ -275,6 +275,7 @@ def test_restoring_once_more_waits_for_new_photographs(journal: Journal, tmp_pat
         journal.pushed(job(journal, "push"), "host")
     new = take(journal, tmp_path)
     assert journal.restore_again([1, 2, new, 99], "models/new") == 2
+    assert (journal.counts().waiting["restore"], journal.counts().again) == (3, 2)
     first = job(journal, "restore")
     assert (first.number, first.model) == (new, None)
     journal.restored(first, result(tmp_path, new))
