@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from device.commands import bench, check, deblur, demo, import_, inspect, shoot
+from device.commands import bench, check, config, deblur, demo, import_, inspect, shoot
 from device.commands.restoring import one_line
 from device.errors import StillpiError
 from device.memory import use_one_arena
@@ -34,6 +34,7 @@ examples:
   stillpi inspect IMG_1.capture -o IMG_1.html see how the camera moved and what was done
   stillpi check IMG_1.capture                 is this bundle complete and sound?
   stillpi imu watch                           is the motion sensor alive?
+  stillpi config check                        is the configuration right?
 
 `stillpi COMMAND --help` explains a command."""
 
@@ -53,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (deblur, shoot, inspect, check, import_):
         command.add_parser(commands)
     add_imu_parser(commands)
-    for command in (demo, bench):
+    for command in (config, demo, bench):
         command.add_parser(commands)
     return parser
 
@@ -70,7 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe (head, less) left: nothing more to say, and nothing to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BAD_INPUT
-    except (StillpiError, BridgeError, OSError) as error:
+    except StillpiError as error:
+        for line in error.lines():
+            print(f"stillpi: {line}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except (BridgeError, OSError) as error:
         print(f"stillpi: {one_line(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
 

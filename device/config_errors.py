@@ -27,6 +27,10 @@ class ConfigError(InputError):
         super().__init__(first.file, first.field, first.found, first.expected)
         self.args = ("\n".join(str(problem) for problem in self.problems),)
 
+    def lines(self) -> list[str]:
+        """A line for each mistake."""
+        return [line for problem in self.problems for line in problem.lines()]
+
 
 def _line(problem: InputError) -> int:
     number = problem.file.rpartition(":")[2]

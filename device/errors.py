@@ -1,7 +1,7 @@
 """Errors of the device: one root, leaves that also are the standard kind they specialise.
 
-The command line prints the message of a `StillpiError` on one line and exits with code 2;
-anything else is a bug and shows its traceback.
+The command line prints the `lines` of a `StillpiError`, one in nearly every case, and exits with
+code 2; anything else is a bug and shows its traceback.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from __future__ import annotations
 
 class StillpiError(Exception):
     """Root of every error this package raises on purpose."""
+
+    def lines(self) -> list[str]:
+        """What to tell a person, a line for each thing that is wrong."""
+        return [" ".join(str(self).split())]
 
 
 class InputError(StillpiError, ValueError):
