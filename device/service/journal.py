@@ -265,6 +265,11 @@ class Journal:
             self._end(db, job)
             db.execute("UPDATE photographs SET pushed = ? WHERE number = ?", (where, job.number))
 
+    def dropped(self, job: Job) -> None:
+        """Nobody wants it done any more: its photograph was removed, or there is no server now."""
+        with self._file.change() as db:
+            self._end(db, job)
+
     @staticmethod
     def _end(db: sqlite3.Connection, job: Job) -> None:
         """End the job, unless it was requested again while it ran: then it is to be done again."""

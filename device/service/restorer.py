@@ -122,7 +122,7 @@ class Restorer:
         except ValueError as error:
             ended = _Ended(f"the report cannot be read: {error}")
         finally:
-            shutil.rmtree(self._folders.work, ignore_errors=True)
+            shutil.rmtree(self._folders.work / photo_name(job.number), ignore_errors=True)
         if self._stop.is_set():
             self._journal.failed(job, ended.reason or "stopped", retry_at_s=0.0)
             return
@@ -147,7 +147,7 @@ class Restorer:
 
     def _work_folder(self, job: Job) -> Path:
         folder = self._folders.work / photo_name(job.number)
-        shutil.rmtree(self._folders.work, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
 

@@ -19,6 +19,7 @@ from waiting import until
 from device.bundle import read_bundle
 from device.config import Config, load_config
 from device.service.clock import Clock
+from device.service.identity import sha256_of
 from device.service.journal import Journal
 from device.service.names import Folders, bundle_name
 from device.service.restorer import MOST_INTERRUPTED, Restorer
@@ -104,6 +105,7 @@ def test_a_photograph_is_restored_and_is_to_be_delivered(bench: Bench) -> None:
     report = bench.report(1)
     assert report["output"] == "IMG_000001.jpg"
     assert report["photograph"]["number"] == 1
+    assert report["photograph"]["frame_sha256"] == sha256_of(read_bundle(bundle).frame_file)
     assert report["photograph"]["date_known"] is False
     photograph = bench.journal.photograph(1)
     assert photograph is not None
@@ -301,6 +303,7 @@ def test_the_date_in_a_report_is_corrected_once_it_is_known(bench: Bench) -> Non
     restorer.step()
     known = bench.report(1)["photograph"]
     assert bench.report(1)["motion"] == {"rows": 48}
+    assert known["frame_sha256"] == doubtful["frame_sha256"]
     assert (doubtful["date_known"], known["date_known"]) == (False, True)
     assert known["taken"][:10] > doubtful["taken"][:10]
     assert bench.journal.next_job("spool", 1e9) is not None
