@@ -18,6 +18,7 @@ import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from device.config_service import PushConfig
 from device.service.push_errors import PushError, explain
 
 GOOD_BYE_S = 2.0
+_LOOK_S = 0.2
 _END_OF_ANSWER = re.compile(r"^SFTP protocol version \d+$", re.MULTILINE)
 _ECHO = "sftp> "
 
@@ -37,22 +39,31 @@ class Patience:
     """How long a server may take.
 
     connect_s : until the connection stands. answer_s : for any command, and on top of it what
-        a file needs at the slowest line worth waiting for, slowest_bytes_s.
+        a file needs at the slowest line worth waiting for, slowest_bytes_s; never longer than
+        longest_s.
     """
 
     connect_s: float = 20.0
     answer_s: float = 30.0
-    slowest_bytes_s: float = 20_000.0
+    slowest_bytes_s: float = 50_000.0
+    longest_s: float = 270.0
 
 
 class SftpSession:
     """An open session in the configured folder. Close it; closing twice is fine.
 
+    stop : when it is set, whatever goes on is ended at once, with a PushError.
     Raises PushError when the server cannot be reached, does not know us or is not known.
     """
 
-    def __init__(self, server: PushConfig, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        server: PushConfig,
+        patience: Patience | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         self.server, self.patience = server, patience or Patience()
+        self._stop = stop or threading.Event()
         self._said = ""
         self._process = self._start()
         try:
@@ -79,8 +90,9 @@ class SftpSession:
 
         transfer_bytes : the size of the file it moves.
         """
-        limit_s = self.patience.answer_s + transfer_bytes / self.patience.slowest_bytes_s
-        return self._do(command, limit_s)
+        patience = self.patience
+        limit_s = patience.answer_s + transfer_bytes / patience.slowest_bytes_s
+        return self._do(command, min(limit_s, patience.longest_s))
 
     def size_of(self, name: str) -> int | None:
         """Bytes of a file in the folder; None when there is none of that name."""
@@ -100,12 +112,12 @@ class SftpSession:
         try:
             self._process.wait(GOOD_BYE_S)
         except subprocess.TimeoutExpired:
-            self.hang_up()
+            self._hang_up()
             self._process.wait()
         self._process.stdout.close()
 
-    def hang_up(self) -> None:
-        """End whatever goes on, at once. Another thread may call this; `do` fails then."""
+    def _hang_up(self) -> None:
+        """End whatever goes on, at once."""
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -133,8 +145,9 @@ class SftpSession:
         while (end := _END_OF_ANSWER.search(self._said)) is None:
             chunk = self._read(end_s)
             if chunk is None:
-                self.hang_up()
-                raise explain(self.server, f"no answer within {limit_s:.0f} s")
+                self._hang_up()
+                said = "stopped" if self._stop.is_set() else f"no answer within {limit_s:.0f} s"
+                raise explain(self.server, said)
             if not chunk:
                 raise explain(self.server, "\n".join(_lines(self._said)))
             self._said += chunk.decode(errors="replace").replace("\r", "")
@@ -144,8 +157,11 @@ class SftpSession:
         """What sftp says next; nothing when it has ended, None when it is not said in time."""
         assert self._process.stdout is not None
         output = self._process.stdout.fileno()
-        ready, _, _ = select.select([output], [], [], max(0.0, end_s - time.monotonic()))
-        return os.read(output, 65536) if ready else None
+        while (left_s := end_s - time.monotonic()) > 0 and not self._stop.is_set():
+            ready, _, _ = select.select([output], [], [], min(left_s, _LOOK_S))
+            if ready:
+                return os.read(output, 65536)
+        return None
 
 
 def _require_usable_key(server: PushConfig) -> None:

@@ -213,16 +213,26 @@ def test_a_session_that_was_cut_says_so(sshd: Sshd) -> None:
     assert "cut" in str(caught.value)
 
 
-def test_hanging_up_from_another_thread_ends_a_wait(sshd: Sshd) -> None:
-    session = SftpSession(push_config(sshd), Patience(5.0, 60.0))
+def test_a_stop_from_another_thread_ends_a_wait(sshd: Sshd) -> None:
+    stop = threading.Event()
+    session = SftpSession(push_config(sshd), Patience(5.0, 60.0), stop)
     sshd.freeze_sessions()
     begin_s = time.monotonic()
-    threading.Timer(0.3, session.hang_up).start()
-    with pytest.raises(PushError):
+    threading.Timer(0.3, stop.set).start()
+    with pytest.raises(PushError, match="stopped"):
         session.do("ls")
     session.close()
     assert time.monotonic() - begin_s < 30
     sshd.end_sessions()
+
+
+def test_a_stop_ends_connecting_too(sshd: Sshd, silent_port: int) -> None:
+    stop = threading.Event()
+    begin_s = time.monotonic()
+    threading.Timer(0.3, stop.set).start()
+    with pytest.raises(PushError, match="stopped"):
+        SftpSession(push_config(sshd, port=silent_port), Patience(60.0, 60.0), stop)
+    assert time.monotonic() - begin_s < 30
 
 
 def test_a_server_without_sftp(tmp_path: Path) -> None:
