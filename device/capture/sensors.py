@@ -3,7 +3,7 @@
 The line times are those of the kernel drivers' mode tables, line_length_pix / pixel_rate. They
 are the fallback where the running kernel cannot be asked (`device.capture.linetime`). Focal
 lengths are the lens's nominal ones over the pixel pitch, good to a few per cent: a calibration
-replaces them.
+replaces them. deploy/profiles/ names the source of every number; a test holds the two equal.
 """
 
 from __future__ import annotations
