@@ -79,12 +79,11 @@ def process_tiles(
     grid: TileGrid,
     *,
     threads: int = 1,
-    read_ahead: bool = True,
 ) -> Iterator[tuple[int, Image]]:
     """Yield (first row, strip (channels, rows, width)) from top to bottom, each row once.
 
     A strip is the caller's until the next one is asked for: all are made in one place.
-    read_ahead : read the next strip while one is worked on; not where reading uses threads itself.
+    The next strip is read in one of the threads while this one's tiles are worked on.
     """
     window = grid.window()
     weight = np.outer(window, window).astype(np.float32)
@@ -93,9 +92,7 @@ def process_tiles(
     batch = max(1, BATCH_PIXELS // grid.size**2)
     total: Image | None = None
     with ThreadPoolExecutor(threads) as pool:
-        strips = _padded_strips(read_rows, width, height, grid)
-        if read_ahead:
-            strips = _ahead(strips, pool)
+        strips = _ahead(_padded_strips(read_rows, width, height, grid), pool)
         for index, (strip, centre_v) in enumerate(zip(strips, centres_v, strict=True)):
 
             def work(

@@ -66,10 +66,7 @@ def correct_photo(
 
     result = np.empty((photo.height, photo.width, 3), np.int16)
     source = _LightOfRows(photo, iter(filtered))
-    # The filter that these rows may come from has threads of its own, and its time is told apart.
-    strips = process_tiles(
-        source.read, photo.width, photo.height, work, grid, threads=threads, read_ahead=False
-    )
+    strips = process_tiles(source.read, photo.width, photo.height, work, grid, threads=threads)
     for first, strip in strips:
         last = first + strip.shape[1]
         np.rint(strip, out=strip)

@@ -45,7 +45,11 @@ class RestoreReport:
         self._add(name, perf_counter() - begin - (self._drawn_s - inner))
 
     def drawn(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """Items of a stage whose work is done as another stage draws them, timed for itself."""
+        """Items of a stage whose work is done as another stage draws them.
+
+        It is timed for itself, until each item is there; where both work side by side, the other
+        stage is left what it takes beyond that.
+        """
         source = iter(items)
         while True:
             begin = perf_counter()

@@ -165,11 +165,8 @@ def test_a_tile_function_may_change_the_number_of_channels() -> None:
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
-@pytest.mark.parametrize("read_ahead", [True, False])
 @pytest.mark.parametrize("height", [1, 30, 97, 500])
-def test_every_row_is_read_once_from_top_to_bottom(
-    grid: TileGrid, read_ahead: bool, height: int
-) -> None:
+def test_every_row_is_read_once_from_top_to_bottom(grid: TileGrid, height: int) -> None:
     """Inside the picture, at most a strip's at a time: readers need not know of mirrors."""
     source = picture(40, height)
     asked: list[tuple[int, int]] = []
@@ -178,9 +175,7 @@ def test_every_row_is_read_once_from_top_to_bottom(
         asked.append((first, last))
         return source[:, first:last]
 
-    for _ in process_tiles(
-        read, 40, height, lambda tiles, centres: tiles, grid, read_ahead=read_ahead
-    ):
+    for _ in process_tiles(read, 40, height, lambda tiles, centres: tiles, grid):
         pass
     read_rows = [row for first, last in asked for row in range(first, last)]
     assert read_rows == list(range(height))
