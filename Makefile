@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench quality clean
+.PHONY: help demo test soak lint bench quality clean
 
 help:
 	@echo "make demo    see it work: writes demo-output/index.html (no camera, no sensor, no torch)"
 	@echo "make test    run all tests (those of training need torch: make lint installs it)"
+	@echo "make soak    run the long tests too: a hundred kills, a hundred photographs"
 	@echo "make lint    ruff and mypy (installs torch: training code is checked too)"
 	@echo "make bench   measure speed and memory on this machine"
 	@echo "make quality measure the restoration on a simulated test set (PHOTOS= and MOTION= folders)"
@@ -37,6 +38,9 @@ demo: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m soak
 
 lint: $(VENV)/train.stamp
 	$(BIN)/ruff check .

@@ -11,7 +11,20 @@ import os
 import sys
 from collections.abc import Sequence
 
-from device.commands import bench, check, config, deblur, demo, import_, inspect, shoot
+from device.commands import (
+    bench,
+    check,
+    config,
+    deblur,
+    demo,
+    import_,
+    inspect,
+    reprocess,
+    run,
+    shoot,
+    status,
+    trigger,
+)
 from device.commands.restoring import one_line
 from device.errors import StillpiError
 from device.memory import use_one_arena
@@ -35,6 +48,8 @@ examples:
   stillpi check IMG_1.capture                 is this bundle complete and sound?
   stillpi imu watch                           is the motion sensor alive?
   stillpi config check                        is the configuration right?
+  stillpi run                                 the service: button, camera, delivery
+  stillpi status                              how is the running service doing?
 
 `stillpi COMMAND --help` explains a command."""
 
@@ -54,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (deblur, shoot, inspect, check, import_):
         command.add_parser(commands)
     add_imu_parser(commands)
-    for command in (config, demo, bench):
+    for command in (run, trigger, status, reprocess, config, demo, bench):
         command.add_parser(commands)
     return parser
 

@@ -1,0 +1,140 @@
+"""Kill -9 of the whole service at random instants: what was acknowledged is never lost.
+
+Instants are drawn over the whole life of a run: start, capture, restoration, delivery. After every
+kill, everything under a final name must be whole; at the end, every photograph whose press was
+acknowledged is there, decodes, and was delivered once. `make soak` does it with 100 kills and real
+restorations.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from service_process import ServiceProcess
+from sshd import Sshd
+
+from device.bundle import read_bundle
+from device.service.control import ControlError
+from device.service.journal import Journal
+from device.service.names import number_of
+
+FINAL = re.compile(r"IMG_\d{6}\.(jpg|json)")
+
+
+class Trigger(threading.Thread):
+    """Presses again and again; remembers what was acknowledged."""
+
+    def __init__(self, service: ServiceProcess) -> None:
+        super().__init__(daemon=True)
+        self.service, self.acknowledged = service, []
+        self.halt = threading.Event()
+
+    def run(self) -> None:
+        while not self.halt.is_set():
+            try:
+                answer = self.service.ask(do="trigger")
+            except (ControlError, ValueError):  # half an answer: killed while it was sent
+                self.halt.wait(0.02)
+                continue
+            self.acknowledged.append((answer["number"], Path(answer["bundle"])))
+
+
+def check_whole(service: ServiceProcess, inbox: Path) -> None:
+    """Everything under a final name decodes."""
+    for path in service.folders.photos.glob("IMG_*.capture"):
+        read_bundle(path).read_pixels()
+    for folder in (service.folders.spool, inbox):
+        for path in folder.iterdir():
+            if path.name.startswith("."):
+                continue
+            assert FINAL.fullmatch(path.name), path
+            if path.suffix == ".json":
+                json.loads(path.read_text())
+            else:
+                with Image.open(path) as image:
+                    image.load()
+
+
+def crash_again_and_again(
+    folder: Path, kills: int, seed: int, *, quick: bool, longest_s: float, most_photographs: int
+) -> str:
+    """Kill so often; check. One line of figures."""
+    chance = random.Random(seed)
+    with Sshd(folder / "server") as sshd:
+        push = {
+            "host": sshd.host, "port": sshd.port, "user": sshd.user, "key": str(sshd.key),
+            "known_hosts": str(sshd.known_hosts), "folder": str(sshd.inbox),
+        }  # fmt: skip
+        service = ServiceProcess(folder, {"delivery": {"push": push}}, quick=quick)
+        service.folders.make()  # to look into, when it is killed before it made them
+        trigger = Trigger(service)
+        trigger.start()
+        service.start()
+        try:
+            for _ in range(kills):
+                time.sleep(chance.uniform(0, longest_s))
+                if len(trigger.acknowledged) >= most_photographs:
+                    trigger.halt.set()
+                service.kill()
+                check_whole(service, sshd.inbox)
+                service.start()
+            trigger.halt.set()
+            service.wait_until_ready()
+            service.wait_until_done()
+            trigger.join(150)
+            service.wait_until_done()
+            check_whole(service, sshd.inbox)
+            taken = service.status()["photographs"]
+            assert service.stop() == 0
+        finally:
+            trigger.halt.set()
+            service.end()
+        assert trigger.acknowledged
+        check_complete(service, sshd.inbox, trigger.acknowledged)
+    known = len(trigger.acknowledged)
+    return f"{kills} kills, {known} photographs acknowledged, {taken} taken, none lost"
+
+
+def check_complete(
+    service: ServiceProcess, inbox: Path, acknowledged: list[tuple[int, Path]]
+) -> None:
+    """Every acknowledged photograph is there once, and nothing half-written is left."""
+    numbers = [number for number, _ in acknowledged]
+    assert len(set(numbers)) == len(numbers)
+    folders = service.folders
+    with Journal(folders.journal) as journal:
+        photographs = {photograph.number: photograph for photograph in journal.photographs()}
+    frames = {}
+    for number, bundle in acknowledged:
+        frames[number] = read_bundle(bundle).frame_file.read_bytes()
+        assert photographs[number].is_delivered
+        assert photographs[number].state == "restored", photographs[number].reason
+    assert len(set(frames.values())) == len(frames)
+    for folder in (folders.spool, inbox):
+        there = {number_of(path.stem) for path in folder.glob("*.jpg")}
+        assert there == set(photographs)
+        assert {number_of(path.stem) for path in folder.glob("*.json")} == there
+    on_disk = {number_of(path.name) for path in folders.photos.iterdir()}
+    assert on_disk == set(photographs)
+    assert not list(folders.state.rglob(".*"))
+    assert not list(folders.work.iterdir())
+
+
+def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    crash_again_and_again(tmp_path, kills=8, seed=1, quick=True, longest_s=6.0, most_photographs=60)
+
+
+@pytest.mark.soak
+def test_nothing_acknowledged_is_lost_in_a_hundred_kills(tmp_path: Path, capsys) -> None:
+    figures = crash_again_and_again(
+        tmp_path, kills=100, seed=2, quick=False, longest_s=12.0, most_photographs=400
+    )
+    with capsys.disabled():
+        print(f"\n{figures}")
