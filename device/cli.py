@@ -16,6 +16,7 @@ from device.commands import (
     check,
     config,
     deblur,
+    deliver,
     demo,
     import_,
     inspect,
@@ -69,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (deblur, shoot, inspect, check, import_):
         command.add_parser(commands)
     add_imu_parser(commands)
-    for command in (run, trigger, status, reprocess, config, demo, bench):
+    for command in (run, trigger, status, deliver, reprocess, config, demo, bench):
         command.add_parser(commands)
     return parser
 

@@ -138,9 +138,10 @@ class Delivery:
             self._put(job, job.report, replace=is_ours)
         except InputError as error:
             self._fail(journal, job, str(error), self._now_s() + NAME_AGAIN_S)
-        except FileNotFoundError as error:
-            self._lost(journal, job, error)
         except OSError as error:
+            if _is_gone(error, job):
+                self._lost(journal, job, error)
+                return
             reason = f"the spool cannot be written: {one_line(error)}{_advice(error, spool)}"
             self._fail(journal, job, reason, self._disk.failed(self._now_s()))
         else:
@@ -154,8 +155,7 @@ class Delivery:
         if job.photo is None:  # delivered before; the report is new
             put(spool, report, replace=replace)
             return
-        bundle = (job.bundle,) if self._config.bundle else ()
-        put(spool, report, *bundle, job.photo, replace=replace)
+        put(spool, report, *self._bundle(job), job.photo, replace=replace)
         for older in spool.glob(f"{photo_name(job.number)}.*"):
             if older.suffix in (".jpg", ".png", ".dng") and older.name != job.photo.name:
                 older.unlink()  # its format was another one when it was restored before
@@ -179,9 +179,10 @@ class Delivery:
             now_s, of_its_own = self._now_s(), error.reason == "name"
             again_s = now_s + NAME_AGAIN_S if of_its_own else self._server.failed(now_s)
             self._fail(journal, job, str(error), again_s)
-        except FileNotFoundError as error:
-            self._lost(journal, job, error)
         except OSError as error:
+            if _is_gone(error, job):
+                self._lost(journal, job, error)
+                return
             reason = f"cannot be pushed: {one_line(error)}"
             self._fail(journal, job, reason, self._server.failed(self._now_s()))
         else:
@@ -192,15 +193,18 @@ class Delivery:
     @contextmanager
     def _others(self, job: Job) -> Iterator[list[Path]]:
         """The files besides the report; a bundle's tar lies there for as long as it is sent."""
-        photo = [] if job.photo is None else [job.photo]
-        if not self._config.bundle or job.photo is None:
-            yield photo
+        if job.photo is None:
+            yield []
             return
         folder = self._folders.work / f"{photo_name(job.number)}.push"
         try:
-            yield [*put(folder, job.bundle, replace=True), *photo]
+            yield [*put(folder, *self._bundle(job), replace=True), job.photo]
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _bundle(self, job: Job) -> tuple[Path, ...]:
+        """The bundle, where it is wanted; one deleted by hand does not hold up its photograph."""
+        return (job.bundle,) if self._config.bundle and job.bundle.is_dir() else ()
 
     def _close_session(self) -> None:
         if self._session is not None:
@@ -209,7 +213,7 @@ class Delivery:
 
     # --- what went wrong
 
-    def _lost(self, journal: Journal, job: Job, error: FileNotFoundError) -> None:
+    def _lost(self, journal: Journal, job: Job, error: OSError) -> None:
         """A result is gone: make it again, or say what can be done."""
         reason = f"{error.filename} is gone"
         if job.bundle.is_dir() and journal.restore_again([job.number]):
@@ -229,6 +233,12 @@ class Delivery:
         if self._told:
             _log.info("delivering again")
             self._told = ""
+
+
+def _is_gone(error: OSError, job: Job) -> bool:
+    """Whether what was to be delivered is not there, rather than where it was to go."""
+    sources = [str(path) for path in (job.report, job.photo) if path is not None]
+    return isinstance(error, FileNotFoundError) and str(error.filename) in sources
 
 
 def _is_ours(spool: Path, report: Path) -> bool:

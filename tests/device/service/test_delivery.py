@@ -110,15 +110,28 @@ def test_bundles_come_along_where_wanted(tmp_path: Path) -> None:
     camera.journal.close()
 
 
-def test_a_crash_between_copying_and_the_journal_costs_nothing(camera: Camera) -> None:
+def test_a_bundle_deleted_by_hand_does_not_hold_up_its_photograph(
+    sshd: Sshd, tmp_path: Path
+) -> None:
+    camera = Camera(tmp_path, push_config(sshd), bundle=True)
     number = camera.photograph()
-    job = camera.journal.next_job("spool", camera.now_s)
-    assert job is not None
+    shutil.rmtree(camera.folders.photos / bundle_name(number))
     camera.work()
-    # As if the journal had not learnt of it:
-    camera.journal.dated(number, 0)
+    assert camera.known(number).is_delivered
+    assert names(sshd.inbox) == camera.spooled() == ["IMG_000001.jpg", "IMG_000001.json"]
+    camera.journal.close()
+
+
+def test_a_crash_between_copying_and_the_journal_costs_nothing(camera: Camera) -> None:
+    """Even when the report was corrected before the next start."""
+    number = camera.photograph()
+    report, photo = (camera.folders.results / f"IMG_{number:06d}.{s}" for s in ("json", "jpg"))
+    for path in (report, photo):
+        shutil.copy(path, camera.folders.spool)
+    report.write_text(json.dumps(json.loads(report.read_text()) | {"date": "known"}))
     camera.work()
-    assert camera.spooled() == [f"IMG_{number:06d}.jpg", f"IMG_{number:06d}.json"]
+    assert camera.spooled() == [photo.name, report.name]
+    assert (camera.folders.spool / report.name).read_bytes() == report.read_bytes()
     assert camera.known(number).is_delivered
 
 
