@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 UPKEEP_S = 15.0
 AGAIN_S = 10.0
 TRIGGER_S = 60.0
-_CAPTURE_PATIENCE_S = 120.0
+_CAPTURE_PATIENCE_S = 300.0
 _OTHER_PATIENCE_S = 900.0
 _JOIN_S = 20.0
 
