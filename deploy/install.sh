@@ -25,6 +25,9 @@ END
 
 SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 GROUPS_OF_DEVICES=(video gpio i2c dialout)
+APT=(python3-venv openssh-client)
+# Without these only the simulated camera works, and no button.
+APT_OF_THE_PI=(python3-picamera2 python3-lgpio)
 PACKAGES=(firmware_bridge device host_training model_export)
 DRY_RUN=no
 ROOT=
@@ -115,18 +118,20 @@ install_packages() {
         say "   left alone (--root)"
         return
     fi
-    local packages=(python3-venv python3-lgpio openssh-client)
-    if apt-cache show python3-picamera2 >/dev/null 2>&1; then
-        packages+=(python3-picamera2)
-    else
-        say "   this system has no python3-picamera2: only the simulated camera will work"
-    fi
-    if dpkg -s "${packages[@]}" >/dev/null 2>&1; then
+    if dpkg -s "${APT[@]}" "${APT_OF_THE_PI[@]}" >/dev/null 2>&1; then
         say "   there already"
-    else
-        run apt-get update
-        run apt-get install --yes --no-install-recommends "${packages[@]}"
+        return
     fi
+    run apt-get update
+    local packages=("${APT[@]}") package
+    for package in "${APT_OF_THE_PI[@]}"; do
+        if apt-cache show "$package" >/dev/null 2>&1; then
+            packages+=("$package")
+        else
+            say "   this system has no $package, as Raspberry Pi OS does: it is left out"
+        fi
+    done
+    run apt-get install --yes --no-install-recommends "${packages[@]}"
 }
 
 has_group() { grep -q "^$1:" "$ROOT/etc/group"; }
@@ -197,9 +202,11 @@ make_release() {
         say "   $RELEASE: there already"
         return
     fi
-    local copy=$RELEASE/source package
+    local copy=$RELEASE/source package python=python3
+    # apt's camera library is for the system's own Python, whatever else there is.
+    if live; then python=/usr/bin/python3; fi
     run rm -rf "$RELEASE"
-    run python3 -m venv --system-site-packages "$RELEASE"
+    run "$python" -m venv --system-site-packages "$RELEASE"
     # pip builds in the folder it is given; the checkout stays as it is.
     run mkdir -p "$copy"
     run cp "$SOURCE/pyproject.toml" "$SOURCE/README.md" "$SOURCE/LICENSE" "$copy"

@@ -172,6 +172,48 @@ def lent(tmp_path: Path) -> dict[str, str]:
     }
 
 
+def test_install_and_uninstall_for_real(tmp_path: Path, lent: dict[str, str]) -> None:
+    system = make_system(tmp_path / "root", "trixie")
+    system.environment = lent
+    done = system.run("install")
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_installed(system)
+    assert "right: camera picamera2" in done.stdout  # the self-test's words
+    check_uninstalled(system)
+
+
+def check_installed(system: System) -> None:
+    """The program, its configuration, its unit, its rule, its user."""
+    assert system.current.is_relative_to(system.root / "opt/stillpi/releases")
+    assert (system.current / "bin/stillpi").stat().st_mode & 0o111
+    files, deploy = system.files(), CHECKOUT / "deploy"
+    for name, original in (
+        ("etc/stillpi/stillpi.yaml", "config.example.yaml"),
+        ("etc/systemd/system/stillpi.service", "stillpi.service"),
+        ("etc/udev/rules.d/99-stillpi-imu.rules", "99-stillpi-imu.rules"),
+    ):
+        assert files[name] == (deploy / original).read_text()
+    assert "etc/systemd/system/multi-user.target.wants/stillpi.service" in files
+    assert re.search(r"^stillpi:.*:/usr/sbin/nologin$", files["etc/passwd"], re.MULTILINE)
+    for group in ("video", "gpio", "i2c", "dialout"):
+        assert re.search(rf"^{group}:.*:stillpi$", files["etc/group"], re.MULTILINE), group
+
+
+def check_uninstalled(system: System) -> None:
+    """The program goes; photographs and configuration stay."""
+    configuration = (system.root / "etc/stillpi/stillpi.yaml").read_text()
+    photograph = system.root / "var/lib/stillpi/photos/IMG_000001.capture"
+    photograph.mkdir(parents=True)
+    for _ in range(2):
+        gone = system.run("uninstall")
+        assert gone.returncode == 0, gone.stderr
+    left = system.files()
+    assert photograph.is_dir()
+    assert left["etc/stillpi/stillpi.yaml"] == configuration
+    assert not [name for name in left if "systemd" in name or "udev" in name or "opt" in name]
+
+
+@pytest.mark.soak
 def test_its_life_for_real(tmp_path: Path, lent: dict[str, str]) -> None:
     """Install, again, a bad upgrade, one that does not start, a good one, uninstall."""
     source = tmp_path / "checkout"
@@ -184,23 +226,8 @@ def test_its_life_for_real(tmp_path: Path, lent: dict[str, str]) -> None:
 
     done = system.run("install")
     assert done.returncode == 0, done.stdout + done.stderr
-    first = system.current
-    assert (first / "bin/stillpi").stat().st_mode & 0o111
-    assert "right: camera picamera2" in done.stdout  # the self-test's words
-    files = system.files()
-    assert (
-        files["etc/stillpi/stillpi.yaml"] == (CHECKOUT / "deploy/config.example.yaml").read_text()
-    )
-    assert (
-        files["etc/systemd/system/stillpi.service"]
-        == (CHECKOUT / "deploy/stillpi.service").read_text()
-    )
-    assert "etc/udev/rules.d/99-stillpi-imu.rules" in files
-    assert "etc/systemd/system/multi-user.target.wants/stillpi.service" in files
-    assert re.search(r"^stillpi:.*:/usr/sbin/nologin$", files["etc/passwd"], re.MULTILINE)
-    for group in ("video", "gpio", "i2c", "dialout"):
-        assert re.search(rf"^{group}:.*:stillpi$", files["etc/group"], re.MULTILINE), group
-    assert first.is_relative_to(system.root / "opt/stillpi/releases")
+    check_installed(system)
+    first, files = system.current, system.files()
 
     own = "camera: {kind: twin}\nimu: {kind: emulator}\n"
     (system.root / "etc/stillpi/stillpi.yaml").write_text(own)
@@ -240,12 +267,4 @@ def test_its_life_for_real(tmp_path: Path, lent: dict[str, str]) -> None:
     assert system.releases == {first.name, system.current.name}
     assert "a newer version" in next(system.current.rglob("device/commands/shoot.py")).read_text()
 
-    photographs = system.root / "var/lib/stillpi/photos/IMG_000001.capture"
-    photographs.mkdir(parents=True)
-    gone = system.run("uninstall")
-    assert gone.returncode == 0, gone.stderr
-    left = system.files()
-    assert photographs.is_dir()
-    assert left["etc/stillpi/stillpi.yaml"] == own
-    assert not [name for name in left if "systemd" in name or "udev" in name or "opt" in name]
-    assert system.run("uninstall").returncode == 0
+    check_uninstalled(system)
