@@ -111,7 +111,8 @@ _KNOWN: tuple[tuple[str, Reason, str], ...] = (
         "the folder is not there ({said}): make it on the server, or mount the disk it is on",
     ),
     (
-        r"Connection (closed|reset)|Broken pipe|client_loop|Lost connection",
+        # At last, and also when sftp went without a word.
+        r"Connection (to \S+ )?(closed|reset)|Broken pipe|client_loop|Lost connection|^$",
         "connection",
         "the connection was cut ({said}): a weak network, or the server was restarted",
     ),
