@@ -3,8 +3,8 @@
 A path and its mirror image erase the same frequencies, so re-blurring cannot tell a motion sensor
 that is mounted the wrong way round. The network can: of what the filter proposes it keeps, and adds
 to, more when the path is right, since the ghosts that the mirrored path leaves are not those of a
-picture. Both paths are tried on parts of the photograph. For a path that is its own mirror image,
-a straight and even one, there is nothing to tell and nothing to lose.
+picture. Both paths are tried on parts of the photograph. Where most paths are their own mirror
+images, straight and even ones, there is nothing to tell and nothing to lose.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from device.restore.working import WorkingPhoto
 MIRRORED_BELOW = 0.95
 """For right paths the ratio is 0.97 to 1.6 on the test set, near 1 where a path is almost its own
 mirror image; for mirrored ones its inverse."""
+_ASYMMETRY_PX = 1.5
+"""From this distance between path and mirror image on: the median over the picture."""
 _PART_PX = 384
 _PLACES = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.75, 0.25), (0.25, 0.75))
 
@@ -41,8 +43,12 @@ def mirror_ratio(
 ) -> float:
     """How much more the network keeps of the measured path's change than of its mirror image's.
 
-    Everything at the working scale, R, G, B. 1 where there is nothing to undo.
+    Everything at the working scale, R, G, B. 1 where there is nothing to tell.
     """
+    # Read backwards and turned by half a turn, a path smears as its mirror image does.
+    apart_px = np.abs(field.paths_px + field.paths_px[:, :, ::-1]).max(axis=(2, 3))
+    if np.median(apart_px) < _ASYMMETRY_PX:
+        return 1.0
     strengths = []
     for paths in (field.paths_px, -field.paths_px):
         proposed = kept = 0.0

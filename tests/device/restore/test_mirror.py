@@ -55,6 +55,13 @@ def test_a_still_camera_has_nothing_to_tell(tmp_path: Path) -> None:
     assert ratio(photo(), still, good_bundle(tmp_path / "tiny")) == 1.0
 
 
+def test_a_straight_and_even_path_has_nothing_to_tell(tmp_path: Path) -> None:
+    field = hook_field()
+    even = np.linspace([-9.0, 4.0], [9.0, -4.0], 9).astype(np.float32)
+    straight = replace(field, paths_px=np.broadcast_to(even, field.paths_px.shape).copy())
+    assert ratio(photo(), straight, good_bundle(tmp_path / "tiny")) == 1.0
+
+
 def test_both_paths_are_tried_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that keeps nothing where the first leg of the path points to the right."""
     from device.restore import mirror
