@@ -68,6 +68,13 @@ def controls(
     return {name: value for name, value in wanted.items() if name in known}
 
 
+def unlocking(controls: Mapping[str, Any]) -> dict[str, Any]:
+    """Controls of an automatic, for a camera that held values: 0 gives them back to libcamera."""
+    if not controls.get("AeEnable"):
+        return dict(controls)
+    return {"ExposureTime": 0, "AnalogueGain": 0.0, **controls}
+
+
 def has_settled(before: Mapping[str, Any], now: Mapping[str, Any], exposure: Exposure) -> bool:
     """Whether the automatics that still run have found their values, from two frames' metadata."""
     if exposure.exposure_us is None or exposure.analogue_gain is None:
@@ -103,6 +110,22 @@ def lock(
         red, blue = metadata["ColourGains"]
         colour = (float(red), float(blue))
     return replace(exposure, exposure_us=exposure_us, analogue_gain=gain, colour_gains=colour)
+
+
+def moved(
+    exposure: Exposure, stops: float, longest_us: int, gain_range: tuple[float, float]
+) -> Exposure:
+    """A locked exposure so many stops brighter: by time up to `longest_us`, the rest as gain.
+
+    What is not locked cannot be moved and stays as it is.
+    """
+    if exposure.exposure_us is None or exposure.analogue_gain is None:
+        return exposure
+    light = exposure.exposure_us * exposure.analogue_gain * 2.0**stops
+    longest_us = max(longest_us, exposure.exposure_us)
+    exposure_us = max(1, min(round(exposure.exposure_us * 2.0**stops), longest_us))
+    gain = min(max(light / exposure_us, gain_range[0]), gain_range[1])
+    return replace(exposure, exposure_us=exposure_us, analogue_gain=gain)
 
 
 def is_applied(exposure: Exposure, metadata: Mapping[str, Any]) -> bool:

@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 LARGEST_CLOCK_OFFSET_NS = 1_000_000
 FRAMES_TO_SETTLE = 60
 FRAMES_TO_APPLY = 12
+FRAMES_TO_UNLOCK = 4
 TRIES_FOR_A_FRESH_FRAME = 3
 LONGEST_WAIT_S = 5.0
 FARTHEST_DEPTH_DIOPTRES = 0.05  # beyond 20 m a lens position says nothing about the distance
@@ -71,6 +72,11 @@ class PicameraCamera:
         clocks: Clocks | None = None,
     ) -> None:
         self._config, self._clocks = config, clocks or Clocks()
+        self._asked = self._held = Exposure(
+            None if config.exposure_s == "auto" else round(config.exposure_s * 1e6),
+            None if config.analogue_gain == "auto" else config.analogue_gain,
+            None if config.colour_gains == "auto" else config.colour_gains,
+        )
         self._notices: dict[str, Notice] = {}
         self._check_clocks()
         info = camera_info(config.number)
@@ -119,6 +125,22 @@ class PicameraCamera:
             _log.warning("the camera gave a frame that began before it was asked for")
         return self._frame(metadata, pixels)
 
+    def meter(self) -> None:
+        """Let the automatics find their values anew, and hold those; nothing where all is fixed."""
+        if self._asked.is_locked:
+            return
+        self._picam.set_controls(locked.unlocking(self._controls(self._asked)))
+        for _ in range(FRAMES_TO_UNLOCK):
+            self._metadata()  # still taken with what was held
+        self._lock()
+
+    def set_stops(self, stops: float) -> None:
+        """Take the next photographs so many stops brighter than what is held; 0 ends that."""
+        gain_range = self._gain_range()
+        exposure = locked.moved(self._held, stops, self._longest_us(), gain_range)
+        self._picam.set_controls(self._controls(exposure))
+        self._apply(exposure)
+
     def close(self) -> None:
         """Stop and release the camera; closing twice is fine."""
         picam, self._picam = self._picam, None
@@ -162,23 +184,25 @@ class PicameraCamera:
 
     def _start(self) -> Mapping[str, Any]:
         """Start the camera, settle and lock its exposure; the metadata of the last frame seen."""
-        config = self._config
-        exposure = Exposure(
-            None if config.exposure_s == "auto" else round(config.exposure_s * 1e6),
-            None if config.analogue_gain == "auto" else config.analogue_gain,
-            None if config.colour_gains == "auto" else config.colour_gains,
-        )
-        self._picam.set_controls(self._controls(exposure))
+        self._picam.set_controls(self._controls(self._asked))
         self._picam.start()
+        return self._lock()
+
+    def _lock(self) -> Mapping[str, Any]:
+        """Hold what the automatics find; the metadata of the last frame seen."""
+        exposure = self._asked
         if not exposure.is_locked:
-            longest_us = round(config.max_exposure_s * 1e6)
             settled = self._settle(exposure)
-            exposure = locked.lock(exposure, settled, longest_us, self._gain_range())
+            exposure = locked.lock(exposure, settled, self._longest_us(), self._gain_range())
             self._picam.set_controls(self._controls(exposure))
         missing = [name for name in locked.NEEDED if name not in self._picam.camera_controls]
         if missing:
             self._notice("not-locked", f"the camera has no control {', '.join(missing)}")
+        self._held = exposure
         return self._apply(exposure)
+
+    def _longest_us(self) -> int:
+        return round(self._config.max_exposure_s * 1e6)
 
     def _controls(self, exposure: Exposure) -> dict[str, Any]:
         known = self._picam.camera_controls

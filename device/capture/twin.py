@@ -96,6 +96,7 @@ class TwinCamera:
         self._scene = scene
         self._source = source
         self._settings = settings or TwinSettings()
+        self._stops = 0.0
         self._rng = np.random.default_rng(seed)
         self._monotonic_ns = monotonic_ns
         self._closed = threading.Event()
@@ -104,15 +105,16 @@ class TwinCamera:
     def capture(self) -> Frame:
         """Expose now, return when the exposure is over and the picture is rendered."""
         settings = self._settings
+        exposure_ns = round(settings.exposure_ns * 2.0**self._stops)
         timing = FrameTiming(
-            self._monotonic_ns() + settings.lead_ns + settings.exposure_ns,
-            settings.exposure_ns,
+            self._monotonic_ns() + settings.lead_ns + exposure_ns,
+            exposure_ns,
             settings.line_time_ns,
             settings.row_order,
             self.calibration.height,
         )
         self._wait_until(timing.end_ns)
-        light = self._render(timing)
+        light = self._render(timing) * np.float32(2.0**self._stops)
         noise = settings.noise or noise_at_gain(settings.analogue_gain)
         return Frame(
             pixels=develop(light, settings.tone, noise, self._rng),
@@ -124,11 +126,15 @@ class TwinCamera:
             noise=noise,
             metadata={
                 "SensorTimestamp": timing.first_row_end_ns,
-                "ExposureTime": settings.exposure_ns // 1000,
+                "ExposureTime": exposure_ns // 1000,
                 "AnalogueGain": settings.analogue_gain,
             },
             depth_m=self._scene.depth_m,
         )
+
+    def set_stops(self, stops: float) -> None:
+        """Expose the next photographs so many stops longer than configured; 0 ends that."""
+        self._stops = stops
 
     def close(self) -> None:
         """Wake a waiting `capture`; closing twice is fine."""

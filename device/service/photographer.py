@@ -1,8 +1,9 @@
 """From a press to a photograph on the disk: the camera warm, one press after the other.
 
-The exposure's rule: the camera's own automatic settles when it is opened and is then held; a long
-press takes three photographs, darker, as metered and brighter, where the camera can set that, and
-three equal ones where it cannot.
+The exposure's rule: the camera's own automatic settles when it is opened, and again every few
+seconds while nobody presses; what it found is held for the photographs until then, within the
+configured limits. A long press takes three photographs, darker, as metered and brighter, where
+the camera can set that, and three equal ones where it cannot.
 
 Failure policy
 - A press is answered only when its bundle is whole and synced and the journal knows it; whatever
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -42,6 +44,7 @@ Doing = Literal["opening", "ready", "taking", "failed"]
 
 MOST_WAITING = 8
 """Presses that wait; further ones are refused."""
+METER_EVERY_S = 5.0
 _OPEN_AGAIN_S = (1.0, 2.0, 5.0, 10.0)
 _LOOK_AROUND_S = 1.0
 _EXPECTED = (StillpiError, BridgeError, OSError)
@@ -57,6 +60,15 @@ class SetsExposure(Protocol):
 
     def set_stops(self, stops: float) -> None:
         """Take the next photographs so many stops brighter; 0 is as locked."""
+        ...
+
+
+@runtime_checkable
+class Meters(Protocol):
+    """A camera that can measure the light anew."""
+
+    def meter(self) -> None:
+        """Settle the exposure, and hold it."""
         ...
 
 
@@ -111,6 +123,7 @@ class Photographer:
         self._rig: Rig | None = None
         self._opened = ExitStack()
         self._failures = 0
+        self._metered_s = 0.0
 
     def press(self, press: Press = "short") -> Future[list[TakenPhoto]]:
         """Take a photograph, or the three of a bracket.
@@ -145,6 +158,7 @@ class Photographer:
             return 0.0
         asked = self._next()
         if asked is None:
+            self._meter(rig)
             return _LOOK_AROUND_S
         self.doing = "taking"
         self._answer(rig, asked)
@@ -180,7 +194,7 @@ class Photographer:
             _log.error("%s; next try in %g s", self.trouble, wait_s)
             self._refuse_waiting(RefusedError(self.trouble))
             return wait_s
-        self._rig, self._failures = rig, 0
+        self._rig, self._failures, self._metered_s = rig, 0, time.monotonic()
         self.doing, self.trouble = "ready", None
         _log.info("the camera is ready")
         return 0.0
@@ -194,6 +208,16 @@ class Photographer:
             self._opened.close()
         except _EXPECTED as error:
             _log.error("while closing them: %s", error)
+
+    def _meter(self, rig: Rig) -> None:
+        camera: object = rig.camera
+        if time.monotonic() - self._metered_s < METER_EVERY_S or not isinstance(camera, Meters):
+            return
+        try:
+            camera.meter()
+        except _EXPECTED as error:
+            self._lose(str(error))
+        self._metered_s = time.monotonic()
 
     def _answer(self, rig: Rig, asked: _Waiting) -> None:
         photos: list[TakenPhoto] = []

@@ -202,3 +202,15 @@ def test_a_file_that_is_no_photograph_is_one_clear_error(tmp_path: Path) -> None
     for name in ("photo.jpg", "nothing.jpg"):
         with pytest.raises(InputError, match="photograph"):
             read_photograph(tmp_path / name)
+
+
+def test_a_bracket_is_longer_exposed_and_brighter() -> None:
+    camera = twin(FakeClock(), rate_deg_s=0.0, exposure_ns=8_000_000)
+    means = {}
+    for stops in (-1.0, 0.0, 1.0):
+        camera.set_stops(stops)
+        frame = camera.capture()
+        assert frame.timing.exposure_ns == round(8_000_000 * 2**stops)
+        means[stops] = float(to_linear(frame.pixels, frame.tone).mean())
+    assert means[-1.0] == pytest.approx(means[0.0] / 2, rel=0.02)
+    assert means[1.0] > 1.4 * means[0.0]  # some of it is clipped

@@ -10,6 +10,7 @@ from quick_camera import FixedCamera, Studio
 
 from device.bundle import read_bundle
 from device.errors import CameraError
+from device.service import photographer as photographer_module
 from device.service.journal import Journal, JournalError
 from device.service.photographer import MOST_WAITING, Photographer, RefusedError
 from firmware_bridge.errors import LinkError
@@ -252,3 +253,34 @@ def test_a_camera_that_cannot_set_its_exposure_takes_three_equal_ones(
     run(photographer)
     assert len(answer.result(timeout=0)) == 3
     assert studio.cameras[0].taken_at == [0.0, 0.0, 0.0]
+
+
+class MeteringCamera(FixedCamera):
+    def __init__(self) -> None:
+        super().__init__()
+        self.metered = 0
+
+    def meter(self) -> None:
+        self.metered += 1
+        if self.fails is not None:
+            raise self.fails
+
+
+def test_light_is_measured_while_nobody_presses(
+    photographer: Photographer, studio, monkeypatch
+) -> None:
+    studio.kind = MeteringCamera
+    run(photographer, 3)
+    assert studio.cameras[0].metered == 0  # opening did it
+    monkeypatch.setattr(photographer_module, "METER_EVERY_S", 0.0)
+    answer = photographer.press()
+    run(photographer, 1)
+    assert answer.result(timeout=0)
+    assert studio.cameras[0].metered == 0  # a press does not wait for it
+    run(photographer, 2)
+    assert studio.cameras[0].metered == 2
+    studio.cameras[0].fails = CameraError("no frame arrived")
+    run(photographer, 1)
+    assert studio.cameras[0].closed
+    run(photographer, 1)
+    assert photographer.doing == "ready"

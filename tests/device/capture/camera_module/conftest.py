@@ -264,8 +264,9 @@ class FakePicamera2:
         self._auto_frames += 1
         aim = self.world.light * min(1.0, 0.5 + 0.1 * self._auto_frames)
         settled = self._auto_frames > 5 and not self.world.never_settles
-        exposure_us = controls.get("ExposureTime", round(aim / 2.0 * 1e6))
-        gain = controls.get("AnalogueGain", aim / (exposure_us * 1e-6))
+        # What was set once stays set beside the automatic, until it is set to 0.
+        exposure_us = controls.get("ExposureTime") or round(aim / 2.0 * 1e6)
+        gain = controls.get("AnalogueGain") or aim / (exposure_us * 1e-6)
         return exposure_us, gain, 2 if settled else 1
 
 

@@ -215,6 +215,38 @@ def test_exposure_without_rest_is_held_anyway(open_camera, world) -> None:
     assert world.camera.history[-1]["AeEnable"] is False
 
 
+def test_metering_again_follows_the_light(open_camera, world) -> None:
+    camera = open_camera(exposure_s="auto", analogue_gain="auto", max_exposure_s=0.05)
+    before = dict(world.camera.history[-1])
+    world.light /= 4
+    assert camera.capture().analogue_gain == pytest.approx(before["AnalogueGain"])
+    camera.meter()
+    held = world.camera.history[-1]
+    assert held["AeEnable"] is False
+    assert held["ExposureTime"] * held["AnalogueGain"] == pytest.approx(
+        before["ExposureTime"] * before["AnalogueGain"] / 4, rel=0.02
+    )
+    assert camera.capture().timing.exposure_ns == pytest.approx(
+        1000 * held["ExposureTime"], rel=0.01
+    )
+
+
+def test_metering_changes_nothing_where_all_is_fixed(open_camera, world) -> None:
+    camera = open_camera()
+    sets = len(world.camera.history)
+    camera.meter()
+    assert len(world.camera.history) == sets
+
+
+def test_a_bracket_by_time_then_by_gain(open_camera, world) -> None:
+    camera = open_camera(exposure_s=0.04, analogue_gain=4.0, max_exposure_s=0.05)
+    for stops, exposure_us, gain in ((-1, 20_000, 4.0), (0, 40_000, 4.0), (1, 50_000, 6.4)):
+        camera.set_stops(stops)
+        frame = camera.capture()
+        assert frame.metadata["ExposureTime"] == pytest.approx(exposure_us, rel=0.01)
+        assert frame.analogue_gain == pytest.approx(gain)
+
+
 def test_controls_this_libcamera_does_not_have_are_left_out(open_camera, world) -> None:
     world.unknown_controls = {"HdrMode", "NoiseReductionMode"}
     open_camera().capture()
