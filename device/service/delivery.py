@@ -32,7 +32,7 @@ from device.service.journal import Journal
 from device.service.names import Folders, photo_name
 from device.service.push import push
 from device.service.push_errors import PushError, place
-from device.service.records import Job
+from device.service.records import Job, JobKind
 from device.service.sftp import Patience, SftpSession
 from device.service.spool import put
 
@@ -90,7 +90,7 @@ class Delivery:
         self._disk, self._server = BackOff(5.0, 60.0), BackOff(5.0, 300.0)
         self._session: SftpSession | None = None
         self._stop = threading.Event()
-        self._told = ""
+        self._told: dict[JobKind, str] = {}
 
     def stop(self) -> None:
         """End a push that is going on; any thread may call this. Its job is due again."""
@@ -146,7 +146,7 @@ class Delivery:
             self._fail(journal, job, reason, self._disk.failed(self._now_s()))
         else:
             self._disk.succeeded()
-            self._went_well()
+            self._went_well("spool")
             journal.spooled(job, str(spool), push=self._config.push is not None)
 
     def _put(self, job: Job, report: Path, *, replace: bool) -> None:
@@ -187,8 +187,11 @@ class Delivery:
             self._fail(journal, job, reason, self._server.failed(self._now_s()))
         else:
             self._server.succeeded()
-            self._went_well()
+            self._went_well("push")
             journal.pushed(job, place(server))
+        finally:
+            if self._stop.is_set():
+                self._close_session()
 
     @contextmanager
     def _others(self, job: Job) -> Iterator[list[Path]]:
@@ -224,15 +227,14 @@ class Delivery:
 
     def _fail(self, journal: Journal, job: Job, reason: str, again_s: float) -> None:
         reason = f"{photo_name(job.number)}: {reason}"
-        if reason != self._told:
+        if reason != self._told.get(job.kind):
             _log.warning("%s; next try in %.0f s", reason, again_s - self._now_s())
-            self._told = reason
+            self._told[job.kind] = reason
         journal.failed(job, reason, retry_at_s=again_s)
 
-    def _went_well(self) -> None:
-        if self._told:
-            _log.info("delivering again")
-            self._told = ""
+    def _went_well(self, kind: JobKind) -> None:
+        if self._told.pop(kind, None) is not None:
+            _log.info("%s: works again", "the spool" if kind == "spool" else "pushing")
 
 
 def _is_gone(error: OSError, job: Job) -> bool:

@@ -284,14 +284,15 @@ def test_a_server_that_is_down_and_comes_back(
         for wait_s in (5, 10, 20, 40, 80, 160, 300, 300):
             assert camera.work() == pytest.approx(min(wait_s, 60))
             camera.now_s += wait_s
+            numbers.append(camera.photograph())  # reaches the spool at once
     assert caplog.text.count("nothing listens on port") == 1  # told once, not at every try
     assert "nothing listens on port" in (camera.journal.last_error("push") or "")
     assert not any(camera.known(number).is_delivered for number in numbers)
-    assert len(camera.spooled()) == 6
+    assert len(camera.spooled()) == 20
     sshd.start()
     with caplog.at_level(logging.INFO):
         assert camera.work() == 60
-    assert "delivering again" in caplog.text
+    assert "pushing: works again" in caplog.text
     assert all(content_is_right(camera, number, sshd.inbox) for number in numbers)
     camera.journal.close()
 
