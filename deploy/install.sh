@@ -2,8 +2,8 @@
 # Installs stillpi as a service on Raspberry Pi OS (64-bit), Bookworm or Trixie.
 #
 # What it makes: the user stillpi; /opt/stillpi/releases/ID, one environment for each version, and
-# /opt/stillpi/current, the one in use; /etc/stillpi/stillpi.yaml, which it never changes again;
-# the udev rule and the service. Running it again changes nothing that is right already.
+# /opt/stillpi/current, the one in use; the command stillpi; /etc/stillpi/stillpi.yaml, which it
+# never changes again; the udev rule and the service. Running it again changes nothing that is right already.
 
 set -euo pipefail
 umask 022
@@ -80,7 +80,8 @@ arguments() {
     STATE=$ROOT/var/lib/stillpi
     UNIT=$ROOT/etc/systemd/system/stillpi.service
     RULE=$ROOT/etc/udev/rules.d/99-stillpi-imu.rules
-    readonly OPT ETC STATE UNIT RULE ROOT DRY_RUN COMMAND
+    LINK=$ROOT/usr/local/bin/stillpi
+    readonly OPT ETC STATE UNIT RULE LINK ROOT DRY_RUN COMMAND
 }
 
 # --- What this machine is ---------------------------------------------------------------------
@@ -242,6 +243,8 @@ put_in_place() {
     install_file 644 "$1/deploy/stillpi.service" "$UNIT"
     run ln -sfn "releases/$(basename "$1")" "$OPT/next"
     run mv -T "$OPT/next" "$OPT/current"
+    run install -d "$(dirname "$LINK")"
+    run ln -sfn /opt/stillpi/current/bin/stillpi "$LINK"
 }
 
 reload() {
@@ -303,7 +306,7 @@ do_install() {
     step "Done"
     say "   configuration: sudoedit $ETC/stillpi.yaml, then: systemctl restart stillpi"
     say "   photographs: $STATE/spool, for members of the group stillpi (usermod -aG stillpi NAME)"
-    say "   how it is: systemctl status stillpi, $OPT/current/bin/stillpi status"
+    say "   how it is: systemctl status stillpi, or stillpi status"
 }
 
 roll_back() {
@@ -329,7 +332,7 @@ do_uninstall() {
         run systemctl --root="$ROOT" disable stillpi.service
     fi
     step "Remove the service, the udev rule and the program"
-    run rm -f "$UNIT" "$RULE"
+    run rm -f "$UNIT" "$RULE" "$LINK"
     run rm -rf "$OPT"
     reload
     step "Done. What stays, with the user it belongs to"

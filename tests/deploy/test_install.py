@@ -193,6 +193,7 @@ def check_installed(system: System) -> None:
         ("etc/udev/rules.d/99-stillpi-imu.rules", "99-stillpi-imu.rules"),
     ):
         assert files[name] == (deploy / original).read_text()
+    assert files["usr/local/bin/stillpi"] == "-> /opt/stillpi/current/bin/stillpi"
     assert "etc/systemd/system/multi-user.target.wants/stillpi.service" in files
     assert re.search(r"^stillpi:.*:/usr/sbin/nologin$", files["etc/passwd"], re.MULTILINE)
     for group in ("video", "gpio", "i2c", "dialout"):
@@ -210,7 +211,8 @@ def check_uninstalled(system: System) -> None:
     left = system.files()
     assert photograph.is_dir()
     assert left["etc/stillpi/stillpi.yaml"] == configuration
-    assert not [name for name in left if "systemd" in name or "udev" in name or "opt" in name]
+    assert not [name for name in left if "systemd" in name or "udev" in name or "bin" in name]
+    assert not (system.root / "opt/stillpi").exists()
 
 
 @pytest.mark.soak
