@@ -22,8 +22,10 @@ SIZE = (96, 64)
 class FixedCamera:
     """Grey frames with a made-up timing; fails when told to."""
 
+    size = SIZE
+
     def __init__(self) -> None:
-        self.calibration: CameraCalibration = simulated_calibration(*SIZE)
+        self.calibration: CameraCalibration = simulated_calibration(*self.size)
         self.fails: Exception | None = None
         self.stops = 0.0
         self.taken_at: list[float] = []
@@ -35,10 +37,11 @@ class FixedCamera:
         if self.fails is not None:
             raise self.fails
         self.taken_at.append(self.stops)
-        pixels = np.full((SIZE[1], SIZE[0], 3), 100 + 10 * len(self.taken_at), np.uint8)
+        width, height = self.size
+        pixels = np.full((height, width, 3), 100 + 10 * len(self.taken_at), np.uint8)
         exposure_ns = round(1e6 * 2**self.stops)
         now_ns = time.monotonic_ns()
-        return Frame(pixels, FrameTiming(now_ns + exposure_ns, exposure_ns, 0, "top_down", SIZE[1]))
+        return Frame(pixels, FrameTiming(now_ns + exposure_ns, exposure_ns, 0, "top_down", height))
 
     def close(self) -> None:
         self.closed = True

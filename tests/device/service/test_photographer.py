@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from quick_camera import FixedCamera, Studio
 
 from device.bundle import read_bundle
+from device.capture.camera import Frame
+from device.capture.scene import DEMO_PHOTOGRAPH
+from device.capture.twin import imu_function
 from device.errors import CameraError
+from device.motion.sources import Still
 from device.service import photographer as photographer_module
 from device.service.journal import Journal, JournalError
 from device.service.photographer import MOST_WAITING, Photographer, RefusedError
+from firmware_bridge.emulator import PtyEmulator, Wt901Emulator
 from firmware_bridge.errors import LinkError
+from firmware_bridge.provision import ProvisionPlan
 from firmware_bridge.reader import ImuReader
 from firmware_bridge.samples import ImuSamples
+from firmware_bridge.serial_link import SerialLink
 
 
 @pytest.fixture
@@ -284,3 +294,51 @@ def test_light_is_measured_while_nobody_presses(
     assert studio.cameras[0].closed
     run(photographer, 1)
     assert photographer.doing == "ready"
+
+
+class FullSizeCamera(FixedCamera):
+    """A camera of 12 megapixels with a picture that compresses like one."""
+
+    size = (4056, 3040)
+
+    def __init__(self) -> None:
+        super().__init__()
+        scene = cv2.imread(str(DEMO_PHOTOGRAPH))[..., ::-1]
+        grain = np.random.default_rng(0).normal(0, 4, (self.size[1], self.size[0], 1))
+        large = cv2.resize(scene, self.size, interpolation=cv2.INTER_CUBIC) + grain
+        self._pixels = np.clip(large, 0, 255).astype(np.uint8)
+
+    def capture(self) -> Frame:
+        return replace(super().capture(), pixels=self._pixels)
+
+
+@pytest.mark.soak
+def test_from_press_to_disk_at_twelve_megapixels(
+    journal: Journal, photos: Path, studio: Studio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio.kind = FullSizeCamera
+    plan = ProvisionPlan()
+    emulator, baud = Wt901Emulator(imu_function(Still()), registers=plan.settings), plan.baud
+    with (
+        PtyEmulator(emulator) as sensor,
+        ImuReader(lambda: SerialLink(sensor.port, baud.bits_per_s)) as log,
+    ):
+        assert log.wait_for_samples(200, 10.0)
+        studio.log = log
+        photographer = Photographer(journal, photos, studio.open)
+        photographer.step()
+        took_s = []
+        for _ in range(11):
+            answer = photographer.press()
+            begin = time.monotonic()
+            photographer.step()
+            took_s.append(time.monotonic() - begin)
+            assert answer.result(timeout=0)
+        photographer.close()
+    size_mb = sum(path.stat().st_size for path in photos.rglob("frame.jpg")) / 11e6
+    with capsys.disabled():
+        print(
+            f"\npress to bundle on disk, 12 megapixels ({size_mb:.1f} MB):"
+            f" median {np.median(took_s):.2f} s, longest {max(took_s):.2f} s"
+        )
+    assert np.median(took_s) < 1.0
