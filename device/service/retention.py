@@ -4,9 +4,9 @@
     less than free_mb are free  the same for the oldest, until enough is free again
     less than floor_mb are free no photograph is taken (`room_for_a_photograph`)
 
-What counts as delivered: with a server, confirmed there. Without one nobody can know what was
-fetched; then a photograph counts as fetched when it was taken away from the spool, and, if
-keep_days is given, when that time is over. A photograph marked `keep` stays, and so does every
+What counts as delivered: what the server confirmed. Nobody can know what was fetched from the
+spool; a photograph that was never pushed counts as fetched when it was taken away from there and,
+if keep_days is given, when that time is over. A photograph marked `keep` stays, and so does every
 one that a job still waits for.
 
 Failure policy
@@ -29,7 +29,7 @@ from device.config_service import RetentionConfig
 from device.service.clock import Moment
 from device.service.journal import Journal
 from device.service.machine import free_mb
-from device.service.names import Folders, photo_name
+from device.service.names import Folders, number_of, photo_name
 from device.service.records import Photograph
 
 _log = logging.getLogger(__name__)
@@ -66,39 +66,45 @@ def enforce(
     folders: Folders,
     now: Moment,
     *,
-    pushes: bool,
     free_mb: Callable[[Path], float | None] = free_mb,
 ) -> list[int]:
     """Delete what may go and has to; the numbers of those photographs.
 
-    pushes : a server is configured. Raises OSError, JournalError.
+    Raises OSError, JournalError.
     """
+
+    def is_tight() -> bool:
+        free = (free_mb(folders.photos), free_mb(folders.state))
+        return any(mb is not None and mb < config.free_mb for mb in free)
+
     _finish(folders)
-    removed = []
+    tight = is_tight()
+    removed: list[int] = []
+    if not tight and config.keep_days is None:
+        return removed
+    waiting = _waiting_in_spool(folders)
     for photograph in journal.removable(_ALL):
         too_old = _is_older(photograph, now, config.keep_days)
-        fetched = pushes or not _in_spool(folders, photograph)
-        free = (free_mb(folders.photos), free_mb(folders.state))
-        tight = any(mb is not None and mb < config.free_mb for mb in free)
+        fetched = photograph.pushed is not None or photograph.number not in waiting
         if too_old or (tight and fetched):
             _remove(journal, folders, photograph)
             removed.append(photograph.number)
             _log.info("%s deleted: %s", photo_name(photograph.number), "age" if too_old else "room")
-        elif not tight and config.keep_days is None:
-            break
+            tight = is_tight()
     return removed
 
 
 def _is_older(photograph: Photograph, now: Moment, keep_days: float | None) -> bool:
+    """Whether its time is over, as far as both dates are known."""
     if keep_days is None or not (now.synchronised and photograph.pressed.synchronised):
         return False
     return now.wall_ns - photograph.pressed.wall_ns > keep_days * DAY_NS
 
 
-def _in_spool(folders: Folders, photograph: Photograph) -> bool:
-    """Whether more of it than its report waits to be fetched."""
-    files = folders.spool.glob(f"{photo_name(photograph.number)}.*")
-    return any(file.suffix != ".json" for file in files)
+def _waiting_in_spool(folders: Folders) -> set[int | None]:
+    """Numbers of photographs more of which than the report waits to be fetched."""
+    files = (path.name for path in folders.spool.iterdir() if path.suffix != ".json")
+    return {number_of(name.partition(".")[0]) for name in files}
 
 
 def _remove(journal: Journal, folders: Folders, photograph: Photograph) -> None:

@@ -25,11 +25,7 @@ def surroundings(config: Config) -> Surroundings:
         deliver=delivery.step,
         stop_delivery=delivery.stop,
         make_room=lambda journal: retention.enforce(
-            journal,
-            config.retention,
-            folders,
-            clock.now(),
-            pushes=config.delivery.push is not None,
+            journal, config.retention, folders, clock.now()
         ),
         refuse=lambda: retention.room_for_a_photograph(config.retention, folders),
         clock=clock,

@@ -33,7 +33,9 @@ class Card:
         clock = Clock(wall_ns=lambda: self.wall_ns, marker=self.marker)
         self.clock, self.journal = clock, Journal(self.folders.journal, clock=clock)
 
-    def photograph(self, *, days_ago: float = 0, spool: bool = True, push: bool = True) -> int:
+    def photograph(
+        self, *, days_ago: float = 0, spool: bool = True, push: bool = True, server: bool = True
+    ) -> int:
         self.wall_ns = TODAY_NS - round(days_ago * DAY_NS)
         number = self.journal.reserve()
         self.wall_ns = TODAY_NS
@@ -49,24 +51,20 @@ class Card:
         assert job is not None
         if spool:
             write_result(self.folders.spool, number, 100)
-            self.journal.spooled(job, "spool", push=True)
+            self.journal.spooled(job, "spool", push=server)
             job = self.journal.next_job("push", 0)
-            assert job is not None
-            if push:
+            assert (job is not None) == server
+            if job is not None and push:
                 self.journal.pushed(job, "server")
         return number
 
     def free_mb(self, folder: Path) -> float:
         return 1000 - BUNDLE_MB * len(list(self.folders.photos.glob("*.capture")))
 
-    def enforce(
-        self, *, pushes: bool = True, now: Moment | None = None, **config: float
-    ) -> list[int]:
+    def enforce(self, *, now: Moment | None = None, **config: float) -> list[int]:
         settings = RetentionConfig.model_validate({"free_mb": 0, "floor_mb": 0} | config)
         now = now or self.clock.now()
-        return enforce(
-            self.journal, settings, self.folders, now, pushes=pushes, free_mb=self.free_mb
-        )
+        return enforce(self.journal, settings, self.folders, now, free_mb=self.free_mb)
 
     def here(self) -> list[int]:
         return sorted(int(path.name[4:10]) for path in self.folders.photos.glob("*.capture"))
@@ -148,20 +146,26 @@ def test_a_photograph_without_a_date_does_not_grow_old(card: Card) -> None:
 def test_without_a_server_only_what_was_fetched_goes_for_room(card: Card) -> None:
     """Fetched: moved out of the spool. The report alone does not keep it."""
     for _ in range(3):
-        card.photograph()
+        card.photograph(server=False)
     (card.folders.spool / "IMG_000002.jpg").unlink()
-    assert card.enforce(pushes=False, free_mb=10_000) == [2]
+    assert card.enforce(free_mb=10_000) == [2]
     assert card.here() == [1, 3]
     (card.folders.spool / "IMG_000001.capture.tar").touch()
     (card.folders.spool / "IMG_000001.jpg").unlink()
-    assert card.enforce(pushes=False, free_mb=10_000) == []
+    assert card.enforce(free_mb=10_000) == []
 
 
 def test_without_a_server_age_goes_where_it_is_configured(card: Card) -> None:
-    card.photograph(days_ago=40)
-    card.photograph(days_ago=20)
-    assert card.enforce(pushes=False, keep_days=30.0) == [1]
+    card.photograph(days_ago=40, server=False)
+    card.photograph(days_ago=20, server=False)
+    assert card.enforce(keep_days=30.0) == [1]
     assert names(card.folders.spool) == ["IMG_000002.jpg", "IMG_000002.json"]
+
+
+def test_what_was_there_before_the_server_was_is_not_taken_for_pushed(card: Card) -> None:
+    card.photograph(server=False)
+    card.photograph()
+    assert card.enforce(free_mb=10_000) == [2]
 
 
 def test_a_crash_while_deleting_is_finished_later(card: Card) -> None:
