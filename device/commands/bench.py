@@ -10,12 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device.commands.restoring import (
-    DEFAULT_MODEL,
-    NO_DEFAULT_MODEL,
-    add_restore_options,
-    available_threads,
-)
+from device.commands.restoring import add_restore_options, available_threads, model_folder
 
 if TYPE_CHECKING:
     from device.benchmark import Row, Setting
@@ -40,28 +35,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table."""
     from device.benchmark import Setting
 
-    model, note = _model(arguments.model)
     threads = arguments.threads or available_threads()
     rows = []
-    if note and not arguments.json:
-        print(f"note: {note}")
     with tempfile.TemporaryDirectory(prefix="stillpi-bench-") as folder:
-        for row in _measure(Setting(Path(folder), threads, model)):
+        setting = Setting(Path(folder), threads, model_folder(arguments.model))
+        for row in _measure(setting):
             rows.append(row)
             if not arguments.json:
                 print(f"{row.name:<52} {row.value:>10.3f} {row.unit:<8} {row.note}", flush=True)
     if arguments.json:
         machine = {"machine": platform.machine(), "python": platform.python_version()}
-        found = {**machine, "threads": threads, "note": note}
-        print(json.dumps({**found, "rows": [row.to_json() for row in rows]}))
+        print(json.dumps({**machine, "threads": threads, "rows": [row.to_json() for row in rows]}))
     return 0
-
-
-def _model(name: str) -> tuple[Path | None, str]:
-    """The bundle that --model names, and why there is none."""
-    if name == "none" or (name == "default" and not DEFAULT_MODEL.is_dir()):
-        return None, NO_DEFAULT_MODEL if name == "default" else ""
-    return (DEFAULT_MODEL if name == "default" else Path(name)), ""
 
 
 def _measure(setting: Setting) -> Iterator[Row]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from device.restore.pipeline import Restoration, RestoreOptions
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "default"
-NO_DEFAULT_MODEL = "this version ships no default model: the result is the filter's"
 FAILED_DEFAULT_MODEL = "the default model does not run here: the result is the filter's"
 
 StageProgress = Callable[[str, float], None]
@@ -53,17 +52,19 @@ def positive_int(text: str) -> int:
     return number
 
 
-def choose_model(name: str) -> ModelBundle | None:
-    """The model that --model names, self-tested here; None for `none` and when none ships.
+def model_folder(name: str) -> Path | None:
+    """The bundle that --model names; None for `none`."""
+    if name == "none":
+        return None
+    return DEFAULT_MODEL if name == "default" else Path(name)
 
-    Raises ModelError.
-    """
+
+def choose_model(name: str) -> ModelBundle | None:
+    """The model that --model names, self-tested here; None for `none`. Raises ModelError."""
     from device.restore.golden import load_tested
 
-    if name == "none" or (name == "default" and not DEFAULT_MODEL.is_dir()):
-        return None
-    folder = DEFAULT_MODEL if name == "default" else Path(name)
-    return load_tested(folder)
+    folder = model_folder(name)
+    return None if folder is None else load_tested(folder)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def model_for_photographs(name: str) -> ChosenModel:
             raise
         print(f"stillpi: warning: {FAILED_DEFAULT_MODEL}: {one_line(error)}", file=sys.stderr)
         return ChosenModel(None, FAILED_DEFAULT_MODEL, Notice("model-failed", one_line(error)))
-    return ChosenModel(model, NO_DEFAULT_MODEL if model is None and name == "default" else "")
+    return ChosenModel(model)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from device.commands.restoring import DEFAULT_MODEL, one_line
+from device.commands.restoring import model_folder, one_line
 from device.config import Config
 from device.output import write_report
 from device.restore.network import verified_manifest
@@ -277,9 +277,9 @@ class Restorer:
 
 def networks_of(model: str) -> set[str]:
     """The digests by which reports name the networks of a model; raises ModelError."""
-    if model == "none" or (model == "default" and not DEFAULT_MODEL.is_dir()):
+    folder = model_folder(model)
+    if folder is None:
         return set()
-    folder = DEFAULT_MODEL if model == "default" else Path(model)
     return {network.sha256 for network in verified_manifest(folder).networks}
 
 

@@ -85,7 +85,8 @@ def test_without_a_default_model_the_report_says_so(
     assert deblur(good, "-o", tmp_path / "photo.jpg") == 0
     report = json.loads((tmp_path / "photo.json").read_text())
     assert report["model"] is None
-    assert "no default model" in report["model_note"]
+    assert "the default model does not run here" in report["model_note"]
+    assert report["warnings"][-1]["name"] == "model-failed"
 
 
 def test_a_model_of_ones_own_is_used_and_named(
