@@ -234,9 +234,12 @@ def test_nothing_is_lost_while_everything_breaks(tmp_path: Path, small_disk: Pat
 
 @pytest.mark.soak
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("how", ["copies", "restorations"])
 def test_a_hundred_photographs_arrive(
-    tmp_path: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, small_disk: Path, how: str, request: pytest.FixtureRequest
 ) -> None:
+    if how == "copies":
+        request.getfixturevalue("copies")
     figures = take_while_everything_breaks(tmp_path, small_disk, each=20)
-    with capsys.disabled():
-        print(f"\n{figures}")
+    with request.getfixturevalue("capsys").disabled():
+        print(f"\n{how}: {figures}")
