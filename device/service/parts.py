@@ -40,7 +40,8 @@ UPKEEP_S = 15.0
 AGAIN_S = 10.0
 TRIGGER_S = 60.0
 _CAPTURE_PATIENCE_S = 300.0
-_OTHER_PATIENCE_S = 900.0
+_DELIVERY_PATIENCE_S = 4 * 3600.0  # one bundle over a slow line; silence ends it much sooner
+_UPKEEP_PATIENCE_S = 900.0
 _JOIN_S = 20.0
 
 
@@ -101,8 +102,8 @@ class Parts:
             "photographer", self.photographer.step, _CAPTURE_PATIENCE_S, changed
         )
         self._restorer = self._worker("restorer", self.restorer.step, restoring_s, changed)
-        self._delivery = self._worker("delivery", self._deliver, _OTHER_PATIENCE_S, changed)
-        self._upkeep = self._worker("upkeep", self._keep_up, _OTHER_PATIENCE_S, changed)
+        self._delivery = self._worker("delivery", self._deliver, _DELIVERY_PATIENCE_S, changed)
+        self._upkeep = self._worker("upkeep", self._keep_up, _UPKEEP_PATIENCE_S, changed)
         self._workers = (self._photographer, self._restorer, self._delivery, self._upkeep)
         self._control = ControlServer(
             config.service.socket,
