@@ -98,6 +98,8 @@ def test_the_rule_names_the_sensor_and_hurries_the_adapter() -> None:
     labels = {piece for line in lines for piece in re.findall(r'LABEL="(\w+)"', line)}
     jumps = {piece for line in lines for piece in re.findall(r'GOTO="(\w+)"', line)}
     assert jumps == labels
+    # Of a parent, != holds as soon as any one of them is different: always.
+    assert not [x for x in lines if re.search(r"(SUBSYSTEMS|DRIVERS|ATTRS{\w+})!=", x)]
     assert any('ATTR{latency_timer}="1"' in line for line in lines)
     assert any('SYMLINK+="imu"' in line and 'GROUP="dialout"' in line for line in lines)
 
