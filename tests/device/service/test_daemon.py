@@ -269,11 +269,15 @@ def test_systemd_is_told(service: Service, tmp_path: Path) -> None:
         service.notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
         with service.running():
             service.ask(do="trigger")
-            while "READY=1" not in told or told.count("WATCHDOG=1") < 3:
+            while not _has_told(told, "READY=1", "WATCHDOG=1", "STATUS=ready, 1 photographs"):
                 told.append(systemd.recv(4096).decode())
-        while "STOPPING=1" not in told:
+        while not _has_told(told, "STOPPING=1"):
             told.append(systemd.recv(4096).decode())
-    assert any(line.startswith("STATUS=") and "1 photographs" in line for line in told)
+    assert told.index("READY=1") < told.index("STOPPING=1") == len(told) - 1
+
+
+def _has_told(told: list[str], *beginnings: str) -> bool:
+    return all(any(line.startswith(beginning) for line in told) for beginning in beginnings)
 
 
 def test_reprocessing(service: Service) -> None:
