@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = None if arguments.model is None else str(arguments.model.resolve())
     request = {"do": "reprocess", "since": arguments.since, "model": model, "all": arguments.all}
     count = ask(socket, request)["count"]
-    print(f"{count} photographs are restored again", flush=True)
+    print(f"to be restored again: {count}", flush=True)
     if not arguments.no_wait and count:
         _watch(socket, count)
     return 0

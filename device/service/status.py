@@ -96,7 +96,7 @@ def headline(status: Status) -> str:
         return f"no new photographs: {status['refuses']}"
     queue = status["queue"]
     waiting = [f"{queue[kind]} to {kind}" for kind in _KINDS if queue[kind]]
-    return ", ".join([str(status["camera"]), f"{status['photographs']} photographs", *waiting])
+    return ", ".join([str(status["camera"]), f"{status['photographs']} taken", *waiting])
 
 
 def for_people(status: Status) -> Iterator[str]:

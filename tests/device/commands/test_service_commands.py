@@ -45,7 +45,7 @@ def test_trigger_status_and_reprocess(service: ServiceProcess, capsys) -> None:
     assert stillpi(service, "status") == 0
     assert "last photograph: IMG_000004" in capsys.readouterr().out
     assert stillpi(service, "reprocess", "--since", "3") == 0
-    assert capsys.readouterr().out == "2 photographs are restored again\n"
+    assert capsys.readouterr().out == "to be restored again: 2\n"
     assert service.status()["queue"]["again"] == 0
 
 

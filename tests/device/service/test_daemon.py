@@ -269,7 +269,7 @@ def test_systemd_is_told(service: Service, tmp_path: Path) -> None:
         service.notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
         with service.running():
             service.ask(do="trigger")
-            while not _has_told(told, "READY=1", "WATCHDOG=1", "STATUS=ready, 1 photographs"):
+            while not _has_told(told, "READY=1", "WATCHDOG=1", "STATUS=ready, 1 taken"):
                 told.append(systemd.recv(4096).decode())
         while not _has_told(told, "STOPPING=1"):
             told.append(systemd.recv(4096).decode())
