@@ -102,10 +102,11 @@ def _stay_small(memory_mb: int, parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it went before we asked to go with it
         os._exit(EXIT_BUG)
-    os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 2**20,) * 2)
-    with suppress(OSError):  # not every sandbox shows it
+    with suppress(OSError):  # a courtesy that not every sandbox allows
+        os.nice(_NICENESS)
+    with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     use_one_arena()
 

@@ -198,7 +198,8 @@ class Restorer:
     def _environment(self) -> dict[str, str]:
         # One thread a matrix library: the restoration has threads of its own.
         single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
-        return {**os.environ, **single, "XDG_CACHE_HOME": str(self._folders.cache)}
+        # The service's user need not have a home for the cache.
+        return {"XDG_CACHE_HOME": str(self._folders.cache), **os.environ, **single}
 
     def _wait(self, child: subprocess.Popen[bytes], said: Path) -> _Ended:
         limit_s = self._config.service.restore_timeout_s
