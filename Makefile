@@ -54,7 +54,7 @@ PHOTOS ?= ../shared/data/photos
 MOTION ?= ../shared/data/imu_logs
 quality: $(VENV)/run.stamp
 	$(BIN)/stillpi-train testset bench-output/testset --count 24 --photos $(PHOTOS) --motion $(MOTION)
-	$(BIN)/stillpi-train evaluate bench-output/testset
+	$(BIN)/stillpi-train evaluate bench-output/testset --model default
 
 clean:
 	rm -rf $(VENV) demo-output bench-output build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

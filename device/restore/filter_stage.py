@@ -124,7 +124,7 @@ class FilterPass:
             luminance = LUMINANCE @ tiles.reshape(count, channels, -1)
             np.clip(filtered.underdamped, 0.0, 1.0, out=step[:, -1])
             step[:, -1] -= luminance.reshape(count, size, size)
-        step *= (field.valid_at(uv_px) * _worth_undoing(paths))[:, None, None, None]
+        step *= (field.valid_at(uv_px) * worth_undoing(paths))[:, None, None, None]
         return step
 
 
@@ -153,6 +153,6 @@ def filter_photo(
     return FilteredPhoto(change, lively, under_way.expected_share)
 
 
-def _worth_undoing(paths: NDArray[np.float32]) -> NDArray[np.float32]:
+def worth_undoing(paths: NDArray[np.float32]) -> NDArray[np.float32]:
     """0..1 for paths (n, 9, 2): under a pixel there is nothing to undo, and W only smooths."""
     return np.asarray(np.clip(np.ptp(paths, axis=1).max(axis=-1), 0.0, 1.0), np.float32)

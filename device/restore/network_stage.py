@@ -15,7 +15,7 @@ from device.capture.camera import NoiseModel
 from device.kernels.encode import PATHS_STRIDE_PX, paths_view
 from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid, process_tiles
-from device.restore.filter_stage import FilteredRows
+from device.restore.filter_stage import FilteredRows, worth_undoing
 from device.restore.network import ModelBundle
 from device.restore.noise import noise_variance
 from device.restore.tone import code_of_steps, decoded
@@ -58,7 +58,9 @@ def correct_photo(
             "paths": paths_view(field, lefts[u], tops[v], size, size),
             "noise": np.sqrt(averaging * noise_variance(level, noise, photo.tone))[None],
         }
-        corrected = decoded(codes[3:6] + model.residual(tensors), "srgb")
+        # A photograph that was not shaken is none of the network's business.
+        worth = worth_undoing(field.paths_at(np.array([[u, v]])))[0]
+        corrected = decoded(codes[3:6] + worth * model.residual(tensors), "srgb")
         return np.asarray(corrected / CHANGE_UNIT - np.float32(0.5) * blurred, np.float32)
 
     def work(tiles: Light, uv_px: NDArray[np.float64]) -> Image:

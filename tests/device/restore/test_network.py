@@ -239,6 +239,16 @@ def test_it_is_shown_the_paths_and_the_noise_of_its_own_place(
     assert shown[:, :, 2] == pytest.approx(np.full((height, width), noise_sd), abs=3e-4)
 
 
+def test_a_photograph_that_was_not_shaken_is_left_alone(make_model: MakeModel) -> None:
+    picture = photo(100, 80)
+    field, model = sloping_field(100, 80), make_model(difference_network())
+    for reach, left in ((0.0, True), (1.0, False)):
+        field.paths_px[:] = reach * np.linspace(-1.0, 1.0, 9)[:, None]
+        result = corrected(model, picture, proposed(picture), field)
+        unchanged = np.abs(result.astype(int) - proposed(picture)).max() <= 3
+        assert unchanged == left
+
+
 def test_where_samples_are_missing_the_filters_result_stands(make_model: MakeModel) -> None:
     picture = photo(128, 128)
     field = sloping_field(128, 128)
