@@ -47,6 +47,7 @@ def gather(
         "trouble": photographer.trouble,
         "refuses": refuses,
         "last_failure": photographer.last_failure,
+        "model": restorer.models()[0],
         "queue": {**counts.waiting, "again": counts.again, "restoring": restorer.restoring},
         "errors": {kind: error for kind, error in errors.items() if error is not None},
         "photographs": counts.photographs,
@@ -114,6 +115,7 @@ def for_people(status: Status) -> Iterator[str]:
         yield f"set aside, delivered as taken: {status['set_aside']}"
     if status["last_failure"]:
         yield f"last press gave no photograph: {status['last_failure']}"
+    yield f"model: {status['model']}"
     yield f"motion sensor: {_imu_line(status['imu'])}"
     yield from _machine_lines(status)
 
