@@ -27,7 +27,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from device.service.clock import Clock, Moment
 from device.service.journal_file import JournalError, JournalFile
@@ -35,6 +35,8 @@ from device.service.names import number_of
 from device.service.records import Counts, Job, JobKind, Photograph, Result, State
 
 __all__ = ["Counts", "Job", "JobKind", "Journal", "JournalError", "Photograph", "Result", "State"]
+
+T = TypeVar("T", list[Mapping[str, str]], dict[str, object])
 
 _AFTER_EVERYTHING = 1  # priority of photographs that are restored once more
 
@@ -449,10 +451,10 @@ def _photograph(row: sqlite3.Row) -> Photograph:
         pressed=Moment(row["wall_ns"], row["boot_ns"], row["boot_id"], bool(row["synchronised"])),
         bracket=row["bracket"],
         bundle=_path(row["bundle"]),
-        warnings=tuple(json.loads(row["warnings"])),
+        warnings=tuple(_plain(row["warnings"], list)),
         photo=_path(row["photo"]),
         report=_path(row["report"]),
-        facts=json.loads(row["facts"]),
+        facts=_plain(row["facts"], dict),
         reason=row["reason"],
         keep=bool(row["keep"]),
         spooled=row["spooled"],
@@ -460,6 +462,15 @@ def _photograph(row: sqlite3.Row) -> Photograph:
         removed=bool(row["removed"]),
         pending=tuple(row["pending"].split(",")) if row["pending"] else (),
     )
+
+
+def _plain(text: str, kind: type[T]) -> T:
+    """What was written as JSON; nothing of its kind where the text is damaged."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return kind()
+    return value if isinstance(value, kind) else kind()
 
 
 def _path(text: str | None) -> Path | None:

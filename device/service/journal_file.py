@@ -27,6 +27,8 @@ _OF_THE_DISK = _DAMAGED | {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
 }  # fmt: skip
+_ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""The second where sqlite names something damaged in its message."""
 
 _SCHEMA = (
     """CREATE TABLE photographs (
@@ -112,7 +114,7 @@ class JournalFile:
         with _disk_errors(self.path):
             try:
                 return self._open()
-            except sqlite3.DatabaseError as error:
+            except _ERRORS as error:
                 if _code(error) in _OF_THE_DISK - _DAMAGED:
                     raise
                 aside, why = _free_name(self.path), " ".join(str(error).split())
@@ -129,6 +131,8 @@ class JournalFile:
         )
         try:
             connection.row_factory = sqlite3.Row
+            # Damaged text is to be noticed by what reads it, not to end the service.
+            connection.text_factory = lambda text: text.decode(errors="replace")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -170,12 +174,14 @@ def _disk_errors(path: Path) -> Iterator[None]:
     """Turn what sqlite says of the disk into a JournalError; misuse of it stays a bug."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except _ERRORS as error:
         if _code(error) in _OF_THE_DISK:
             raise JournalError(f"{path}: {error}") from error
         raise
 
 
-def _code(error: sqlite3.DatabaseError) -> int:
+def _code(error: sqlite3.DatabaseError | UnicodeDecodeError) -> int:
     """What sqlite's error is about, without the details in its higher bits."""
+    if isinstance(error, UnicodeDecodeError):
+        return sqlite3.SQLITE_CORRUPT
     return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF

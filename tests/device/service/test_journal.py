@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from device.service.clock import Clock
@@ -329,8 +329,9 @@ def whole_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "journal.sqlite"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 40_000), st.binary(min_size=1, max_size=512))
+@example(2842, b"\x80")  # a name in the schema that is no text
 def test_a_file_with_wrong_bytes_opens_or_says_so(
     tmp_path_factory: pytest.TempPathFactory, whole_journal: Path, place: int, damage: bytes
 ) -> None:
@@ -342,6 +343,8 @@ def test_a_file_with_wrong_bytes_opens_or_says_so(
     with contextlib.suppress(JournalError), Journal(path) as journal:  # never another error
         journal.resume()
         journal.reserve()
+        journal.photographs()
+        journal.counts()
 
 
 def test_another_versions_file_is_refused(tmp_path: Path) -> None:
