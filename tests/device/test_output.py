@@ -74,6 +74,7 @@ def make_bundle(folder: Path, *, exif: bytes | None = None, icc: bytes | None = 
         ),
         samples=ImuSamples.empty(),
         metadata={},
+        warnings=(),
         extra={},
     )
 

@@ -142,6 +142,7 @@ def test_every_kind_of_network_has_a_loss_to_lower(name: str) -> None:
     network, task = build_network(name), task_of(name)
     sharp = torch.rand(2, 3, 64, 64)
     batch = {"sharp": sharp, "blurred": 0.5 * sharp + 0.3, "filtered": 0.7 * sharp + 0.2}
+    batch["underdamped"] = batch["filtered"].mean(dim=1, keepdim=True)
     batch["paths"], batch["noise"] = torch.zeros(2, 16, 8, 8), torch.zeros(2, 1, 8, 8)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
     losses = []
