@@ -14,6 +14,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from device.restore.network import PROVIDED
 from host_training.pairs import Pair, PairSource
 
 Sample = dict[str, torch.Tensor]
@@ -60,8 +61,7 @@ class PairDataset(IterableDataset[Sample]):
 
 def as_sample(pair: Pair) -> Sample:
     """The pair as float32 tensors; blur_px () for reports by blur length."""
-    pictures = ("blurred", "filtered", "underdamped", "sharp", "paths", "noise")
-    sample = {name: torch.from_numpy(getattr(pair, name)) for name in pictures}
+    sample = {name: torch.from_numpy(getattr(pair, name)) for name in (*PROVIDED, "sharp")}
     sample["blur_px"] = torch.tensor(pair.blur_px, dtype=torch.float32)
     return sample
 

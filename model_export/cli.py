@@ -104,14 +104,11 @@ def _of_checkpoint(arguments: argparse.Namespace) -> ModelBundle:
     return build_from_checkpoint(
         arguments.network,
         arguments.output,
-        name=arguments.name,
         precision=arguments.precision,
         with_float32=arguments.with_float32,
         photos=arguments.photos,
         motion=arguments.motion,
-        training=_json_object(arguments.training),
-        licence=_json_object(arguments.licence),
-        metrics=_json_object(arguments.metrics),
+        **_about(arguments),
     )
 
 
@@ -125,13 +122,16 @@ def _of_onnx(arguments: argparse.Namespace) -> ModelBundle:
     return write_bundle(
         arguments.output,
         arguments.network,
-        name=arguments.name,
         tile_size=arguments.tile,
         halo=arguments.halo,
-        training=_json_object(arguments.training),
-        licence=_json_object(arguments.licence),
-        metrics=_json_object(arguments.metrics),
+        **_about(arguments),
     )
+
+
+def _about(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a manifest says of any network, as the bundle's writers take it."""
+    parts = {part: _json_object(getattr(arguments, part)) for part in _PARTS}
+    return {"name": arguments.name, **parts}
 
 
 def _json_object(path: Path | None) -> dict[str, Any] | None:

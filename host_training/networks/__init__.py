@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from device.kernels.encode import PATHS_CHANNELS, PATHS_STRIDE_PX
+from device.restore.network import PROVIDED, provided_shapes
 from host_training.networks.corrector import Corrector, CorrectorConfig
 from host_training.networks.macs import MacCount, count_macs
 from host_training.networks.seed_unet import SeedUNet, vectors_from_paths
@@ -39,7 +39,7 @@ _BUILDERS: dict[str, Callable[[], nn.Module]] = {
 }
 
 NAMES = tuple(_BUILDERS)
-INPUTS = ("blurred", "filtered", "underdamped", "paths", "noise")
+INPUTS = tuple(PROVIDED)
 """Of a corrector, in the order of its arguments."""
 
 
@@ -68,13 +68,9 @@ def restore(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
 
 def example_inputs(network: nn.Module, size: int = 64) -> tuple[Tensor, ...]:
     """Zeros of the shapes that forward takes, batch 1, tiles of `size` px: for export, counts."""
-    picture = torch.zeros(1, 3, size, size)
     if isinstance(network, SeedUNet):
-        return picture, picture.clone()
-    cells = size // PATHS_STRIDE_PX
-    paths = torch.zeros(1, PATHS_CHANNELS, cells, cells)
-    luminance = torch.zeros(1, 1, size, size)
-    return picture, picture.clone(), luminance, paths, torch.zeros(1, 1, cells, cells)
+        return torch.zeros(1, 3, size, size), torch.zeros(1, 3, size, size)
+    return tuple(torch.zeros(shape) for shape in provided_shapes(size).values())
 
 
 def macs_per_pixel(network: nn.Module, size: int = 64) -> float:
