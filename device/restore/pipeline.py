@@ -98,8 +98,11 @@ def _restore(
     report.working_scale = 1.0 / photo.factor
     working_field = field.scaled(report.working_scale)
     grid = grid_for(blur_extent_px(working_field), photo.width)
-    if options.guard and _mirrored(
-        photo, working_field, noise, grid, model, options.threads, report
+    model = _suited(model, photo, report)
+    if (
+        model
+        and options.guard
+        and _mirrored(photo, working_field, noise, grid, model, options.threads, report)
     ):
         report.model_note, report.guard = NOT_RESTORED, {"trusted_share": 0.0}
         return Restoration(_as_taken(pixels, bundle.tone), report, field)
@@ -193,18 +196,27 @@ def photo_noise(bundle: Bundle, pixels: Pixels) -> tuple[NoiseModel, str]:
     return estimate_noise(to_linear(green, bundle.tone)), "estimated"
 
 
+def _suited(
+    model: ModelBundle | None, photo: WorkingPhoto, report: RestoreReport
+) -> ModelBundle | None:
+    """The model where it can run on this photograph; otherwise the report says why none does."""
+    if model is not None and photo.channels == 3:
+        return model
+    place = "" if model is None else " for a grey picture"
+    report.model_note = f"no network{place}: the result is the inverse filter's"
+    return None
+
+
 def _mirrored(
     photo: WorkingPhoto,
     field: KernelField,
     noise: NoiseModel,
     grid: TileGrid,
-    model: ModelBundle | None,
+    model: ModelBundle,
     threads: int,
     report: RestoreReport,
 ) -> bool:
     """Whether the motion fits the picture only the wrong way round; noted in the report then."""
-    if model is None or photo.channels != 3:
-        return False
     with report.stage("mirror"):
         ratio = mirror_ratio(photo, field, noise, grid, model, threads=threads)
     report.sync["mirror_ratio"] = round(ratio, 3)
@@ -229,9 +241,7 @@ def _proposed(
     show: Progress,
 ) -> tuple[Change, NDArray[np.float64]]:
     """The change that filter and network propose, and the share of FilteredPhoto."""
-    if model is None or photo.channels != 3:
-        place = "" if model is None else " for a grey picture"
-        report.model_note = f"no network{place}: the result is the inverse filter's"
+    if model is None:
         with report.stage("filter"):
             filtered = filter_photo(photo, field, noise, grid, threads=threads, show=show)
         report.stages_s["network"] = 0.0
