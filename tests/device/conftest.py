@@ -1,13 +1,14 @@
-"""A small bundle, whole in every part, for the tests that read, damage and replay one."""
+"""A small bundle, whole in every part, to read, damage and replay; a real server to deliver to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sshd import Sshd
 
 from device.bundle import write_bundle
 from device.calibration import CameraCalibration
@@ -107,3 +108,16 @@ def make_samples() -> Callable[..., ImuSamples]:
 def make_calibration() -> Callable[..., CameraCalibration]:
     """small_calibration, for tests that change one thing of it."""
     return small_calibration
+
+
+@pytest.fixture(scope="session")
+def one_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with Sshd(tmp_path_factory.mktemp("sshd") / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def sshd(one_sshd: Sshd) -> Sshd:
+    """A real server on loopback: running, known, its inbox empty."""
+    one_sshd.reset()
+    return one_sshd

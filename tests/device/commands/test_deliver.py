@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,6 @@ from sshd import Sshd
 
 from device.cli import main
 from device.service.control import ControlServer, RequestError
-
-
-@pytest.fixture(scope="module")
-def one_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with Sshd(tmp_path_factory.mktemp("sshd") / "server") as server:
-        yield server
-
-
-@pytest.fixture
-def sshd(one_sshd: Sshd) -> Sshd:
-    one_sshd.reset()
-    return one_sshd
 
 
 @pytest.fixture
