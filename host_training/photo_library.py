@@ -20,6 +20,8 @@ from host_training.photos import is_held_back, list_photos, read_scene, texture
 
 _UNIT = np.float32(1.0 / 65535.0)
 _TRIES = 8
+_LEAST_TEXTURE = 1.0
+"""Of a whole picture: below it even the richest of a few places is flat."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class PhotoLibrary:
     ) -> PhotoLibrary:
         """Decode the photographs below a folder that have both sides at least `smallest_px`.
 
-        held_back : also those that are kept for tests.
+        held_back : also those that are kept for tests. min_texture : wanted of a cutout; a picture
+        that is half sky is welcome, its sky is not.
         Raises InputError for a file that does not decode and when none is usable.
         """
         names, pictures = [], []
@@ -52,7 +55,7 @@ class PhotoLibrary:
             scene = read_scene(path, shrink)
             if min(scene.shape[:2]) < smallest_px:
                 continue
-            if texture(from_linear(scene, "srgb")) < min_texture:
+            if texture(from_linear(scene, "srgb")) < _LEAST_TEXTURE:
                 continue
             names.append(path.name)
             pictures.append(np.rint(scene / _UNIT).astype(np.uint16))
@@ -61,7 +64,7 @@ class PhotoLibrary:
                 folder,
                 "photographs",
                 "none that is large, sharp and free for training",
-                f"{shrink * smallest_px} px or more a side, texture {min_texture}",
+                f"{shrink * smallest_px} px or more a side, texture {_LEAST_TEXTURE}",
             )
         return cls(names, pictures, min_texture)
 
