@@ -6,20 +6,26 @@ the machine sleeps. Once the date is known, it is known for every moment of the 
 
     date of a moment = its boottime + (date now - boottime now)
 
-Failure policy: nothing here fails. A machine that does not tell whether its time is synchronised
-(only systemd-timesyncd leaves the marker) keeps its dates, marked as doubtful.
+The kernel tells: whatever keeps its clock right (systemd-timesyncd, chrony with rtcsync, ntpd) says
+so to it.
+
+Failure policy: nothing here fails. A machine whose kernel may not be asked keeps its dates, marked
+as doubtful.
 """
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-SYNCHRONISED_MARKER = Path("/run/systemd/timesync/synchronized")
-"""Touched by systemd-timesyncd at its first synchronisation; /run is empty after a start."""
+_TIMEX_BYTES = 256
+"""Room for the kernel's struct timex; all zero, it asks and sets nothing."""
+_TIME_ERROR = 5
+"""What adjtimex(2) returns while the clock is not synchronised (STA_UNSYNC)."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -42,6 +48,28 @@ class Moment:
         return self.wall_ns - (self.boot_ns - earlier.boot_ns)
 
 
+def kernel_is_synchronised() -> bool:
+    """Whether something keeps the kernel's clock right now."""
+    answer = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return 0 <= answer < _TIME_ERROR
+
+
+class OnceKnown:
+    """Whether the time has been known since the start of the machine.
+
+    The kernel takes its word back after some hours without a network; the date is right all the
+    same. ask : whether it is known now.
+    """
+
+    def __init__(self, ask: Callable[[], bool] = kernel_is_synchronised) -> None:
+        self._ask, self._known = ask, False
+
+    def __call__(self) -> bool:
+        """True from the first time on that it is known."""
+        self._known = self._known or self._ask()
+        return self._known
+
+
 @dataclass(frozen=True)
 class Clock:
     """The machine's clocks; each can be replaced."""
@@ -49,11 +77,11 @@ class Clock:
     wall_ns: Callable[[], int] = time.time_ns
     boot_ns: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     boot_id: Callable[[], str] = lambda: _BOOT_ID.read_text(encoding="ascii").strip()
-    marker: Path = SYNCHRONISED_MARKER
+    synchronised: Callable[[], bool] = field(default_factory=OnceKnown)
 
     def now(self) -> Moment:
         """The present moment."""
-        return Moment(self.wall_ns(), self.boot_ns(), self.boot_id(), self.marker.exists())
+        return Moment(self.wall_ns(), self.boot_ns(), self.boot_id(), self.synchronised())
 
 
 def boot_s() -> float:

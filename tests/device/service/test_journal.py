@@ -222,7 +222,7 @@ def test_only_a_reserved_number_becomes_a_photograph(journal: Journal, tmp_path:
 def test_dates_are_corrected_once_they_are_known(tmp_path: Path) -> None:
     marker = tmp_path / "synchronized"
     now = {"wall": 1_000_000_000, "boot": 5_000_000_000}
-    clock = Clock(lambda: now["wall"], lambda: now["boot"], lambda: "this", marker)
+    clock = Clock(lambda: now["wall"], lambda: now["boot"], lambda: "this", marker.exists)
     with Journal(tmp_path / "journal.sqlite", clock=clock) as journal:
         early, late = take(journal, tmp_path), take(journal, tmp_path)
         journal.restored(job(journal, "restore"), result(tmp_path, early))
@@ -247,9 +247,9 @@ def test_dates_are_corrected_once_they_are_known(tmp_path: Path) -> None:
 
 def test_a_date_of_another_start_stays_unknown(tmp_path: Path) -> None:
     marker = tmp_path / "synchronized"
-    before = Clock(boot_id=lambda: "first", marker=marker).now()
+    before = Clock(boot_id=lambda: "first", synchronised=marker.exists).now()
     marker.touch()
-    after = Clock(boot_id=lambda: "second", marker=marker).now()
+    after = Clock(boot_id=lambda: "second", synchronised=marker.exists).now()
     assert after.date_of(before) is None
     assert after.date_of(after) == after.wall_ns
 

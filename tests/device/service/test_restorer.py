@@ -43,7 +43,7 @@ class Bench:
         self.folders = Folders(tmp_path / "state", tmp_path / "state" / "photos")
         self.folders.make()
         self.marker = tmp_path / "synchronized"
-        self.clock = Clock(marker=self.marker)
+        self.clock = Clock(synchronised=self.marker.exists)
         self.journal = Journal(self.folders.journal, clock=self.clock)
 
     def take(self, **options: Any) -> Path:
@@ -296,7 +296,7 @@ def test_the_date_in_a_report_is_corrected_once_it_is_known(bench: Bench) -> Non
     doubtful = bench.report(1)["photograph"]
     capture = (bundle / "capture.json").read_bytes()
     bench.clock = Clock(
-        wall_ns=lambda: time.time_ns() + 86_400_000_000_000, marker=bench.marker
+        wall_ns=lambda: time.time_ns() + 86_400_000_000_000, synchronised=bench.marker.exists
     )  # the day that had passed while it was off
     bench.marker.touch()
     restorer = bench.restorer(QUICK)

@@ -30,7 +30,7 @@ class Card:
         self.folders.make()
         self.wall_ns, self.marker = TODAY_NS, folder / "synchronised"
         self.marker.touch()
-        clock = Clock(wall_ns=lambda: self.wall_ns, marker=self.marker)
+        clock = Clock(wall_ns=lambda: self.wall_ns, synchronised=self.marker.exists)
         self.clock, self.journal = clock, Journal(self.folders.journal, clock=clock)
 
     def photograph(
