@@ -19,8 +19,8 @@ from device.frame_file import encode_jpeg
 from device.kernels.encode import PATHS_STRIDE_PX
 from device.kernels.field import KernelField, SyncError, kernel_field
 from device.motion.frame_motion import frame_motion
-from device.restore.filter_stage import filter_photo, grid_for
-from device.restore.guard import blur_extent_px
+from device.restore.filter_stage import filter_photo
+from device.restore.grid import grid_for
 from device.restore.noise import estimate_noise, noise_variance
 from device.restore.tone import LUMINANCE, coded, to_linear
 from device.restore.working import CHANGE_UNIT, WorkingPhoto
@@ -210,7 +210,7 @@ def _filtered(
 ) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
     """The filter's result (P, P, 3) and its underdamped luminance (P, P)."""
     photo = WorkingPhoto(blurred, "srgb", 1)
-    grid = grid_for(blur_extent_px(field), frame_width_px)
+    grid = grid_for(field, frame_width_px)
     found = filter_photo(
         photo, field, noise, grid,
         threads=1, show=lambda stage, share: None, underdamped=True,

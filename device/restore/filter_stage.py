@@ -18,15 +18,6 @@ from device.restore.tone import LUMINANCE
 from device.restore.wiener import filter_tiles, frequency_plane
 from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 
-SHORT_GRID, LONG_GRID = TileGrid(144, 24, 32), TileGrid(192, 48, 32)
-"""The path is taken as constant over a tile's core of 64 px, and it changes faster than one thinks:
-cores of 128 px lose 0.7 dB on hands that turn (host_training/LOG.md)."""
-WIDE_GRID = TileGrid(256, 48, 32)
-"""For large pictures: the path changes with the angle of view, and there 128 px are as small an
-angle. Half the work of LONG_GRID."""
-SHORT_EXTENT_PX = 32.0
-LARGE_WIDTH_PX = 2400
-
 
 @dataclass(frozen=True)
 class FilteredRows:
@@ -45,13 +36,6 @@ class FilteredPhoto(FilteredRows):
     """All rows, and expected_share : (tile rows, tile columns), that of FilterPass."""
 
     expected_share: NDArray[np.float64]
-
-
-def grid_for(extent_px: float, width_px: int) -> TileGrid:
-    """Tiles whose margins hold half of a path of this extent."""
-    if extent_px <= SHORT_EXTENT_PX:
-        return SHORT_GRID
-    return LONG_GRID if width_px <= LARGE_WIDTH_PX else WIDE_GRID
 
 
 class FilterPass:

@@ -59,9 +59,9 @@ def guard_photo(
     plane = frequency_plane(grid.size)
 
     def luminances(first: int, last: int) -> Image:
-        linear = photo.linear_rows(first, last)
-        step = CHANGE_UNIT * np.moveaxis(change[first:last], 2, 0)
-        return np.tensordot(weights, np.stack([linear, linear + step]), axes=(0, 1))
+        luminance = np.tensordot(weights, photo.linear_rows(first, last), axes=1)
+        step = change[first:last].astype(np.float32) @ (CHANGE_UNIT * weights)
+        return np.stack([luminance, luminance + step])
 
     def work(tiles: Image, uv_px: NDArray[np.float64]) -> Image:
         return evidence_tiles(tiles, field.paths_at(uv_px), plane)

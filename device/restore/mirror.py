@@ -28,6 +28,7 @@ mirror image; for mirrored ones its inverse."""
 _ASYMMETRY_PX = 1.5
 """From this distance between path and mirror image on: the median over the picture."""
 _PART_PX = 384
+"""At most, and a whole number of the filter's tiles."""
 _PLACES = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.75, 0.25), (0.25, 0.75))
 
 
@@ -52,7 +53,7 @@ def mirror_ratio(
     strengths = []
     for paths in (field.paths_px, -field.paths_px):
         proposed = kept = 0.0
-        for part, seen in _parts(photo, replace(field, paths_px=paths), parts):
+        for part, seen in _parts(photo, replace(field, paths_px=paths), grid, parts):
             tally = _Tally(FilterPass(part, seen, noise, grid, threads=threads, underdamped=True))
             change = correct_photo(
                 part, tally, seen, noise, model, threads=threads, show=lambda stage, share: None
@@ -78,10 +79,11 @@ class _Tally:
 
 
 def _parts(
-    photo: WorkingPhoto, field: KernelField, count: int
+    photo: WorkingPhoto, field: KernelField, grid: TileGrid, count: int
 ) -> Iterator[tuple[WorkingPhoto, KernelField]]:
     """Squares of the photograph, each as one of its own with its part of the field."""
-    width, height = min(_PART_PX, photo.width), min(_PART_PX, photo.height)
+    side = (_PART_PX + grid.overlap) // grid.step * grid.step - grid.overlap
+    width, height = min(side, photo.width), min(side, photo.height)
     corners = {
         (round(u * (photo.width - width)), round(v * (photo.height - height)))
         for u, v in _PLACES[:count]

@@ -6,6 +6,7 @@ Each stage goes over the picture in strips; between them only 8- and 16-bit pict
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,8 @@ from device.kernels.field import KernelField, SyncError, kernel_field
 from device.kernels.tiling import TileGrid
 from device.motion.frame_motion import FrameMotion, frame_motion
 from device.notices import Notice
-from device.restore.filter_stage import FilterPass, filter_photo, grid_for
+from device.restore.filter_stage import FilterPass, filter_photo
+from device.restore.grid import grid_for
 from device.restore.guard import CELL_PX, blur_extent_px
 from device.restore.guard_stage import guard_photo
 from device.restore.mirror import MIRRORED_BELOW, mirror_ratio
@@ -97,7 +99,7 @@ def _restore(
     photo = WorkingPhoto(pixels, bundle.tone, reduction_for(blur_extent_px(field)))
     report.working_scale = 1.0 / photo.factor
     working_field = field.scaled(report.working_scale)
-    grid = grid_for(blur_extent_px(working_field), photo.width)
+    grid = grid_for(working_field, pixels.shape[1])
     model = _suited(model, photo, report)
     if (
         model
@@ -118,7 +120,7 @@ def _restore(
             )  # fmt: skip
             trust, report.guard = verdict.trust, verdict.to_json()
     with report.stage("blend"):
-        result = _blend(photo, change, trust, show)
+        result = _blend(photo, change, trust, options.threads, show)
     return Restoration(result, report, field)
 
 
@@ -260,22 +262,29 @@ def _blend(
     photo: WorkingPhoto,
     change: Change,
     trust: NDArray[np.float32] | None,
+    threads: int,
     show: Progress,
 ) -> NDArray[np.uint8]:
     """The photograph plus the trusted part of the change, in output codes."""
-    height, width = photo.pixels.shape[:2]
+    height, width = int(photo.pixels.shape[0]), int(photo.pixels.shape[1])
     result = np.empty(photo.pixels.shape, np.uint8)
     tone = _output_tone(photo.tone)
     cell = CELL_PX * photo.factor
-    for first in range(0, height, _BLEND_ROWS):
+
+    def blend_rows(first: int) -> int:
         last = min(first + _BLEND_ROWS, height)
         step = enlarge_rows(change, photo.factor, first, last)[:, :width]
         if trust is not None:
             step *= enlarge_rows(trust, cell, first, last)[:, :width, None]
+        step *= CHANGE_UNIT
         linear = to_linear(photo.pixels[first:last], photo.tone)
-        linear += (CHANGE_UNIT * step).reshape(linear.shape)
+        linear += step.reshape(linear.shape)
         result[first:last] = from_linear(linear, tone)
-        show("blend", last / height)
+        return last
+
+    with ThreadPoolExecutor(threads) as pool:
+        for last in pool.map(blend_rows, range(0, height, _BLEND_ROWS)):
+            show("blend", last / height)
     return result
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from device.kernels.psf import rasterise
 from device.kernels.tiling import TileGrid
-from device.restore.filter_stage import filter_photo, grid_for
-from device.restore.guard import blur_extent_px
+from device.restore.filter_stage import filter_photo
+from device.restore.grid import grid_for
 from device.restore.network_stage import correct_photo
 from device.restore.working import WorkingPhoto
 from host_training.cli import main
@@ -128,7 +128,7 @@ def test_a_network_is_trained_on_what_the_device_gives_it(
         photo,
         measured.field,
         measured.noise,
-        grid_for(blur_extent_px(measured.field), scene.frame_width_px),
+        grid_for(measured.field, scene.frame_width_px),
         threads=1,
         show=lambda stage, share: None,
         underdamped=True,

@@ -9,14 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from device.kernels.tiling import TileFunction, TileGrid, mirrored, process_tiles
-from device.restore.filter_stage import LONG_GRID, SHORT_GRID
+from device.restore.grid import COARSE_GRIDS, FINE_GRIDS
 
 Image = NDArray[np.float32]
 
 GRIDS = [
     TileGrid(),
-    SHORT_GRID,
-    LONG_GRID,
+    *(grid for grids in [*FINE_GRIDS.values(), *COARSE_GRIDS.values()] for grid in grids[:1]),
     TileGrid(32, 4, 8),
     TileGrid(24, 0, 12),
     TileGrid(16, 2, 0),

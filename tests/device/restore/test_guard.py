@@ -11,7 +11,8 @@ from device.capture.camera import NoiseModel
 from device.capture.develop import develop
 from device.kernels.field import KernelField
 from device.kernels.psf import transfer_function
-from device.restore.filter_stage import filter_photo, grid_for
+from device.restore.filter_stage import filter_photo
+from device.restore.grid import grid_for
 from device.restore.guard import (
     CELL_PX,
     blur_extent_px,
@@ -69,7 +70,7 @@ def photograph(light: Image, seed: int = 0) -> WorkingPhoto:
 
 
 def judged(photo: WorkingPhoto, field: KernelField) -> tuple[Verdict, NDArray[np.int16]]:
-    grid = grid_for(blur_extent_px(field), photo.width)
+    grid = grid_for(field, photo.width)
     found = filter_photo(photo, field, NOISE, grid, threads=1, show=silent)
     verdict = guard_photo(
         photo, found.change, field, NOISE, found.expected_share, grid, threads=1, show=silent

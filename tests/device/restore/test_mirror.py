@@ -11,8 +11,8 @@ from model_bundles import good_bundle
 
 from device.capture.camera import NoiseModel
 from device.kernels.field import KernelField
-from device.restore.filter_stage import filter_photo, grid_for
-from device.restore.guard import blur_extent_px
+from device.restore.filter_stage import filter_photo
+from device.restore.grid import grid_for
 from device.restore.mirror import mirror_ratio
 from device.restore.network import load_model
 from device.restore.working import WorkingPhoto
@@ -39,7 +39,7 @@ def photo(factor: int = 1) -> WorkingPhoto:
 
 
 def ratio(picture: WorkingPhoto, field: KernelField, folder: Path) -> float:
-    grid = grid_for(blur_extent_px(field), picture.width)
+    grid = grid_for(field, picture.width)
     return mirror_ratio(picture, field, NOISE, grid, load_model(folder), threads=1)
 
 
@@ -68,7 +68,7 @@ def test_both_paths_are_tried_and_compared(tmp_path: Path, monkeypatch: pytest.M
 
     def keeps(part: WorkingPhoto, rows: object, field: KernelField, *_: object, **__: object):  # type: ignore[no-untyped-def]
         found = filter_photo(
-            part, field, NOISE, grid_for(16.0, WIDTH), threads=1, show=lambda stage, share: None
+            part, field, NOISE, grid_for(field, WIDTH), threads=1, show=lambda stage, share: None
         )
         list(rows)  # type: ignore[call-overload]
         return found.change if field.paths_px[0, 0, 0, 0] < 0 else found.change // 2

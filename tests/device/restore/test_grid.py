@@ -1,0 +1,84 @@
+"""Tiles are as large as the path lets them be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from device.kernels.field import KernelField
+from device.kernels.tiling import TileGrid
+from device.restore.grid import (
+    COARSE_GRIDS,
+    FINE_GRIDS,
+    LARGE_WIDTH_PX,
+    PATH_CHANGE_PX,
+    grid_for,
+    path_change,
+)
+
+SPACING_PX, SIDE = 64, 12
+EVERY = [grid for grids in [*FINE_GRIDS.values(), *COARSE_GRIDS.values()] for grid in grids]
+
+
+def field_of(extent_px: float, change_across: float, change_down: float = 0.0) -> KernelField:
+    """A straight path along u; each end moves by the changes for every pixel across and down."""
+    nodes = np.arange(SIDE) * float(SPACING_PX)
+    length = extent_px + 2 * (change_across * nodes[None] + change_down * nodes[:, None])
+    u = length[..., None] * np.linspace(-0.5, 0.5, 9)
+    paths = np.stack([u, np.zeros_like(u)], axis=-1).astype(np.float32)
+    sigma = np.zeros((SIDE, SIDE), np.float32)
+    size = SPACING_PX * (SIDE - 1)
+    return KernelField(size, size, nodes, nodes, paths, sigma, np.ones((SIDE, SIDE), bool))
+
+
+def test_the_change_along_a_diagonal_is_that_of_both_directions() -> None:
+    rms_of_ends = float(np.sqrt(np.square(np.linspace(-1, 1, 9)).mean()))
+    assert path_change(field_of(8, 0.01)) == pytest.approx(0.01 * rms_of_ends, rel=1e-3)
+    # Along one diagonal the two add up, along the other they cancel: the median lies between.
+    assert path_change(field_of(8, 0.01, 0.01)) == pytest.approx(0.01 * rms_of_ends, rel=1e-3)
+
+
+@pytest.mark.parametrize("width", [960, 4056])
+def test_a_path_that_does_not_change_gets_the_largest_tiles(width: int) -> None:
+    assert grid_for(field_of(8, 0.0), width) == TileGrid(256, 24, 32)
+
+
+def test_the_faster_the_path_changes_the_smaller_the_cores() -> None:
+    rms_of_ends = float(np.sqrt(np.square(np.linspace(-1, 1, 9)).mean()))
+    for step in (64, 112, 176):
+        change = 2 * PATH_CHANGE_PX / step / rms_of_ends
+        assert grid_for(field_of(8, 0.99 * change), 960).step == step
+        assert grid_for(field_of(8, 1.01 * change), 960).step < step
+
+
+@pytest.mark.parametrize("width", [960, LARGE_WIDTH_PX + 1])
+@pytest.mark.parametrize("extent_px", [1.0, 31.0, 33.0, 39.0, 41.0, 64.0])
+@pytest.mark.parametrize("change", [0.0, 0.1])
+def test_margins_hold_half_the_path(width: int, extent_px: float, change: float) -> None:
+    grid = grid_for(field_of(extent_px, change), width)
+    assert grid.margin > extent_px / 2
+
+
+def test_a_large_picture_is_never_cut_finest() -> None:
+    assert grid_for(field_of(8, 0.011), LARGE_WIDTH_PX).step == 48
+    assert grid_for(field_of(8, 0.011), LARGE_WIDTH_PX + 1).step == 112
+
+
+def test_without_a_valid_path_the_largest_tiles_do() -> None:
+    field = field_of(8, 0.1)
+    field.valid[:] = False
+    assert path_change(field) == 0.0
+    assert grid_for(field, 960) == TileGrid(256, 24, 32)
+
+
+@pytest.mark.parametrize("grid", EVERY, ids=str)
+def test_strips_hold_whole_cells_and_sizes_small_primes(grid: TileGrid) -> None:
+    assert grid.step % 8 == 0
+    assert grid.overlap % 8 == 0
+    rest = grid.size
+    for prime in (2, 3, 5, 7):
+        while rest % prime == 0:
+            rest //= prime
+    assert rest == 1
+    # Neighbours fade within what both have: no tile reaches the one after its neighbour.
+    assert grid.step >= grid.overlap
