@@ -15,7 +15,7 @@ from sshd import Sshd
 from device.config_service import PushConfig
 from device.service.sftp import Patience
 
-QUICK = Patience(connect_s=5.0, answer_s=5.0, slowest_bytes_s=1e6)
+QUICK = Patience(connect_s=10.0, answer_s=10.0, slowest_bytes_s=1e6)
 """A server on loopback that has not answered by then does not."""
 
 

@@ -1,13 +1,15 @@
-"""`stillpi deliver`: does delivery work, and which photographs are never to be deleted?"""
+"""`stillpi deliver`: does delivery work, what waits for it, and what is never to be deleted?"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pwd
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from device.commands.asking import add_service_options, socket_of
 from device.errors import StillpiError
@@ -15,17 +17,16 @@ from device.errors import StillpiError
 _EXAMPLES = """\
 examples:
   sudo -u stillpi stillpi deliver test   is the spool writable, does the server take photographs?
+  stillpi deliver list                   what waits to be delivered, and why
   stillpi deliver keep 12 13             never delete these, however little room there is
-  stillpi deliver keep --not 12          delete it like any other, once it was delivered
-
-What waits to be delivered, and why: stillpi status"""
+  stillpi deliver keep --not 12          delete it like any other, once it was delivered"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `deliver` to the program's commands."""
     parser = subparsers.add_parser(
         "deliver",
-        help="try the delivery of photographs; keep some for ever",
+        help="try the delivery of photographs; see what waits; keep some for ever",
         description="Photographs land in the service's spool, from where they are fetched, and, "
         "with a server configured (delivery.push), on that server.",
         epilog=_EXAMPLES,
@@ -40,6 +41,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     test.add_argument("-c", "--config", type=Path, metavar="FILE", help="configuration to use")
     test.set_defaults(run=run_test)
+    waiting = actions.add_parser(
+        "list",
+        help="what waits to be delivered, and why",
+        description="Show every photograph of the running service that is not delivered yet: how "
+        "often it was tried, what was wrong the last time, and when it is tried next.",
+    )
+    add_service_options(waiting)
+    waiting.add_argument("--json", action="store_true", help="print one JSON array")
+    waiting.set_defaults(run=run_list)
     keep = actions.add_parser(
         "keep",
         help="mark photographs that are never to be deleted",
@@ -65,6 +75,29 @@ def run_test(arguments: argparse.Namespace) -> int:
     else:
         works &= _say(lambda: try_server(server))
     return 0 if works else 2
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Ask and print. Raises ControlError."""
+    from device.service.control import ask
+
+    waiting = ask(socket_of(arguments), {"do": "deliveries"})["deliveries"]
+    if arguments.json:
+        print(json.dumps(waiting, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(map(_line, waiting)) or "nothing waits to be delivered")
+    return 0
+
+
+def _line(job: Mapping[str, Any]) -> str:
+    """One photograph that waits."""
+    place = "the spool" if job["kind"] == "spool" else "the server"
+    line = f"{job['name']} to {place}"
+    if not job["attempts"]:
+        return f"{line}: in its turn"
+    tried = "tried once" if job["attempts"] == 1 else f"tried {job['attempts']} times"
+    why = job["last_error"].removeprefix(f"{job['name']}: ")
+    return f"{line}: {tried}, again in {job['next_try_s']:.0f} s: {why}"
 
 
 def run_keep(arguments: argparse.Namespace) -> int:

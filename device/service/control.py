@@ -4,6 +4,7 @@ One JSON object on a line in, one on a line out, then the connection ends:
 
     {"do": "trigger", "press": "short"}   ->  {"ok": true, "number": 12, "bundle": "...", ...}
     {"do": "status"}                      ->  {"ok": true, "status": {...}}
+    {"do": "deliveries"}                  ->  {"ok": true, "deliveries": [...]}
     {"do": "keep", "number": 12, "keep": true}
     {"do": "reprocess", "since": 1, "model": null}
     anything that cannot be done          ->  {"ok": false, "error": "why"}

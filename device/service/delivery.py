@@ -9,13 +9,14 @@ Failure policy
   five minutes.
 - A name that is taken by somebody else's file holds up its own photograph only.
 - A result that is gone from the disk is restored again from its bundle.
+- What was spooled while no server was configured is pushed once there is one, from the spool; what
+  was taken away from there is delivered.
 - A crash at any instant costs nothing: what is there already is recognised by its content.
 - The journal's JournalError is the caller's.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import shutil
 import threading
@@ -34,7 +35,7 @@ from device.service.push import push
 from device.service.push_errors import PushError, place
 from device.service.records import Job, JobKind
 from device.service.sftp import Patience, SftpSession
-from device.service.spool import put
+from device.service.spool import put, what_to_do
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ REST_S = 60.0
 """How long a step may rest when nothing is waiting."""
 NAME_AGAIN_S = 300.0
 """When a photograph is tried again that something of its own is wrong with."""
+_PHOTO_SUFFIXES = (".jpg", ".png", ".dng")
 
 
 class BackOff:
@@ -91,6 +93,7 @@ class Delivery:
         self._session: SftpSession | None = None
         self._stop = threading.Event()
         self._told: dict[JobKind, str] = {}
+        self._looked_back = config.push is None
 
     def stop(self) -> None:
         """End a push that is going on; any thread may call this. Its job is due again."""
@@ -98,6 +101,9 @@ class Delivery:
 
     def step(self, journal: Journal) -> float:
         """Do the next thing that is due; for how many seconds nothing is. Raises JournalError."""
+        if not self._looked_back:
+            self._push_earlier(journal)
+            self._looked_back = True
         now_s = self._now_s()
         if self._disk.is_over(now_s) and (job := journal.next_job("spool", now_s)) is not None:
             self._spool(journal, job)
@@ -142,7 +148,7 @@ class Delivery:
             if _is_gone(error, job):
                 self._lost(journal, job, error)
                 return
-            reason = f"the spool cannot be written: {one_line(error)}{_advice(error, spool)}"
+            reason = f"the spool cannot be written: {one_line(error)}{what_to_do(error, spool)}"
             self._fail(journal, job, reason, self._disk.failed(self._now_s()))
         else:
             self._disk.succeeded()
@@ -157,20 +163,40 @@ class Delivery:
             return
         put(spool, report, *self._bundle(job), job.photo, replace=replace)
         for older in spool.glob(f"{photo_name(job.number)}.*"):
-            if older.suffix in (".jpg", ".png", ".dng") and older.name != job.photo.name:
+            if older.suffix in _PHOTO_SUFFIXES and older.name != job.photo.name:
                 older.unlink()  # its format was another one when it was restored before
 
     # --- to the server
+
+    def _push_earlier(self, journal: Journal) -> None:
+        """Let everything be pushed that was spooled before there was a server."""
+        earlier = [photograph.number for photograph in journal.never_pushed()]
+        there = [number for number in earlier if self._in_spool(number) is not None]
+        if there:
+            _log.info("from before there was a server, to be pushed now: %d", len(there))
+            journal.push_too(there)
+
+    def _in_spool(self, number: int) -> Path | None:
+        """A photograph that nobody took away from the spool."""
+        name = photo_name(number)
+        paths = (self._folders.spool / f"{name}{suffix}" for suffix in _PHOTO_SUFFIXES)
+        return next((path for path in paths if path.is_file()), None)
 
     def _push(self, journal: Journal, job: Job, server: PushConfig) -> None:
         photograph = journal.photograph(job.number)
         if photograph is None or photograph.removed or job.report is None:
             journal.dropped(job)
             return
+        photo = job.photo
+        if photo is None and photograph.pushed is None:  # cleared, as the spool was all there was
+            photo = self._in_spool(job.number)
+            if photo is None:
+                journal.dropped(job)
+                return
         try:
             if self._session is None:
                 self._session = SftpSession(server, self._patience, self._stop)
-            with self._others(job) as others:
+            with self._others(job, photo) as others:
                 push(self._session, job.report, others)
         except PushError as error:
             self._close_session()
@@ -194,14 +220,14 @@ class Delivery:
                 self._close_session()
 
     @contextmanager
-    def _others(self, job: Job) -> Iterator[list[Path]]:
+    def _others(self, job: Job, photo: Path | None) -> Iterator[list[Path]]:
         """The files besides the report; a bundle's tar lies there for as long as it is sent."""
-        if job.photo is None:
+        if photo is None:  # pushed before; the report is new
             yield []
             return
         folder = self._folders.work / f"{photo_name(job.number)}.push"
         try:
-            yield [*put(folder, *self._bundle(job), replace=True), job.photo]
+            yield [*put(folder, *self._bundle(job), replace=True), photo]
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -247,14 +273,3 @@ def _is_ours(spool: Path, report: Path) -> bool:
     """Whether an older report of the same photograph lies in the spool."""
     older = spool / report.name
     return older.is_file() and same_photograph(report.read_bytes(), older.read_bytes())
-
-
-def _advice(error: OSError, spool: Path) -> str:
-    """What to do about a disk that refuses."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f": fetch photographs from {spool} and delete them there"
-    if error.errno == errno.EROFS:
-        return ": the card may be failing; save what is on it and replace it"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return ": give the folder to the service's user (chown -R stillpi)"
-    return ""

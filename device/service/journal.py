@@ -27,33 +27,23 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
-from device.service.clock import Clock, Moment
-from device.service.journal_file import JournalError, JournalFile
+from device.service.journal_file import JournalError
+from device.service.journal_view import AFTER_EVERYTHING, JournalView, path_or_none
 from device.service.names import number_of
 from device.service.records import Counts, Job, JobKind, Photograph, Result, State
 
 __all__ = ["Counts", "Job", "JobKind", "Journal", "JournalError", "Photograph", "Result", "State"]
 
-T = TypeVar("T", list[Mapping[str, str]], dict[str, object])
 
-_AFTER_EVERYTHING = 1  # priority of photographs that are restored once more
-
-
-class Journal:
+class Journal(JournalView):
     """Safe to use from several threads, and from several processes.
 
     clock : tells when photographs are pressed and which start of the machine this is.
 
     Raises JournalError when the file cannot be opened.
     """
-
-    def __init__(self, path: Path, *, clock: Clock | None = None) -> None:
-        self.path = path
-        self._clock = clock or Clock()
-        self._boot_id = self._clock.boot_id()
-        self._file = JournalFile(path)
 
     def close(self) -> None:
         """Close the file; twice is fine."""
@@ -180,33 +170,24 @@ class Journal:
             attempts=row["attempts"],
             interrupted=row["interrupted"],
             bundle=Path(row["bundle"]),
-            photo=_path(row["photo"]),
-            report=_path(row["report"]),
+            photo=path_or_none(row["photo"]),
+            report=path_or_none(row["report"]),
             model=row["model"],
             last_error=row["last_error"],
         )
 
-    def next_due_s(self, kind: JobKind) -> float | None:
-        """When the next job of this kind is due, None when there is none at all."""
-        with self._file.look() as db:
-            row = db.execute(
-                "SELECT min(CASE WHEN due_boot_id = ? THEN due_s ELSE 0 END) FROM jobs"
-                " WHERE kind = ?",
-                (self._boot_id, kind),
-            ).fetchone()
-        return None if row[0] is None else float(row[0])
-
     def failed(self, job: Job, reason: str, retry_at_s: float | None = None) -> None:
         """The job did not succeed.
 
-        retry_at_s : when to try again, which does not count (a full disk, a server that is
-            down); None counts as an attempt of the job and makes it due at once.
+        retry_at_s : when to try again, which costs a restoration none of its attempts (a full
+            disk); None costs one and makes it due at once. A delivery has any number of them.
         """
+        counts = retry_at_s is None or job.kind != "restore"
         with self._file.change() as db:
             db.execute(
                 "UPDATE jobs SET running = 0, attempts = attempts + ?, due_s = ?, due_boot_id = ?,"
                 " last_error = ? WHERE id = ?",
-                (retry_at_s is None, retry_at_s or 0.0, self._boot_id, reason, job.id),
+                (counts, retry_at_s or 0.0, self._boot_id, reason, job.id),
             )
 
     def restored(self, job: Job, result: Result) -> None:
@@ -267,6 +248,12 @@ class Journal:
             self._end(db, job)
             db.execute("UPDATE photographs SET pushed = ? WHERE number = ?", (where, job.number))
 
+    def push_too(self, numbers: Iterable[int]) -> None:
+        """Photographs that were spooled before there was a server: they are to be pushed now."""
+        with self._file.change() as db:
+            for number in numbers:
+                _request(db, number, "push")
+
     def dropped(self, job: Job) -> None:
         """Nobody wants it done any more: its photograph was removed, or there is no server now."""
         with self._file.change() as db:
@@ -303,18 +290,11 @@ class Journal:
                     (number,),
                 ).fetchone()
                 if row is not None:
-                    _request(db, number, "restore", priority=_AFTER_EVERYTHING, model=model)
+                    _request(db, number, "restore", priority=AFTER_EVERYTHING, model=model)
                     count += 1
             return count
 
     # --- dates
-
-    def undated(self, now: Moment) -> list[Photograph]:
-        """Photographs of this start of the machine whose date is not known yet."""
-        return self._photographs(
-            "state NOT IN ('reserved', 'missed') AND synchronised = 0 AND boot_id = ?",
-            (now.boot_id,),
-        )
 
     def dated(self, number: int, wall_ns: int) -> None:
         """The true date of a photograph is known; a report delivered before goes out again."""
@@ -339,15 +319,6 @@ class Journal:
             ).rowcount
             return changed == 1
 
-    def removable(self, limit: int = 100) -> list[Photograph]:
-        """The oldest photographs whose bundle may be deleted: delivered, and not to be kept."""
-        return self._photographs(
-            "removed = 0 AND keep = 0 AND spooled IS NOT NULL"
-            " AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.number = photographs.number)",
-            (),
-            limit,
-        )
-
     def removed(self, number: int) -> None:
         """The bundle of a delivered photograph was deleted."""
         with self._file.change() as db:
@@ -357,69 +328,6 @@ class Journal:
         """The restored photograph's own copy is to be deleted: its deliveries are confirmed."""
         with self._file.change() as db:
             db.execute("UPDATE photographs SET photo = NULL WHERE number = ?", (number,))
-
-    def clearable(self, limit: int = 100) -> list[Photograph]:
-        """Photographs whose restored copy is no longer needed: every delivery is confirmed."""
-        return self._photographs(
-            "photo IS NOT NULL AND spooled IS NOT NULL AND NOT EXISTS"
-            " (SELECT 1 FROM jobs WHERE jobs.number = photographs.number AND kind != 'restore')",
-            (),
-            limit,
-        )
-
-    # --- looking
-
-    def photograph(self, number: int) -> Photograph | None:
-        """One photograph."""
-        found = self._photographs("number = ?", (number,))
-        return found[0] if found else None
-
-    def photographs(self, since: int = 0) -> list[Photograph]:
-        """All photographs that were taken, from a number on, by number."""
-        return self._photographs("state NOT IN ('reserved', 'missed') AND number >= ?", (since,))
-
-    def newest(self) -> Photograph | None:
-        """The photograph that was taken last."""
-        found = self._photographs("state NOT IN ('reserved', 'missed')", (), -1)
-        return found[0] if found else None
-
-    def counts(self) -> Counts:
-        """How much there is and how much is to be done."""
-        with self._file.look() as db:
-            waiting: dict[JobKind, int] = {"restore": 0, "spool": 0, "push": 0}
-            again = 0
-            for row in db.execute("SELECT kind, count(*), sum(priority) FROM jobs GROUP BY kind"):
-                waiting[row[0]] = row[1]
-                again += row[2] // _AFTER_EVERYTHING
-            taken, set_aside = db.execute(
-                "SELECT count(*), coalesce(sum(state = 'set-aside'), 0) FROM photographs"
-                " WHERE state NOT IN ('reserved', 'missed')"
-            ).fetchone()
-        return Counts(taken, waiting, again, set_aside)
-
-    def last_error(self, kind: JobKind) -> str | None:
-        """Why the first waiting job of a kind failed last, None where none did."""
-        with self._file.look() as db:
-            row = db.execute(
-                "SELECT last_error FROM jobs WHERE kind = ? AND last_error IS NOT NULL"
-                " ORDER BY priority, number LIMIT 1",
-                (kind,),
-            ).fetchone()
-        return None if row is None else str(row[0])
-
-    def _photographs(
-        self, where: str, values: tuple[object, ...], limit: int | None = None
-    ) -> list[Photograph]:
-        """By number; a negative limit counts from the newest."""
-        order = "DESC" if limit is not None and limit < 0 else "ASC"
-        with self._file.look() as db:
-            rows = db.execute(
-                "SELECT *, (SELECT group_concat(kind) FROM jobs"
-                " WHERE jobs.number = photographs.number) AS pending FROM photographs"
-                f" WHERE {where} ORDER BY number {order} LIMIT ?",
-                (*values, -1 if limit is None else abs(limit)),
-            ).fetchall()
-        return [_photograph(row) for row in rows]
 
 
 def _request(
@@ -442,36 +350,3 @@ def _deliver(db: sqlite3.Connection, number: int) -> None:
     """Results are new: to be spooled, and pushed after that, not before."""
     db.execute("DELETE FROM jobs WHERE number = ? AND kind = 'push'", (number,))
     _request(db, number, "spool")
-
-
-def _photograph(row: sqlite3.Row) -> Photograph:
-    return Photograph(
-        number=row["number"],
-        state=row["state"],
-        pressed=Moment(row["wall_ns"], row["boot_ns"], row["boot_id"], bool(row["synchronised"])),
-        bracket=row["bracket"],
-        bundle=_path(row["bundle"]),
-        warnings=tuple(_plain(row["warnings"], list)),
-        photo=_path(row["photo"]),
-        report=_path(row["report"]),
-        facts=_plain(row["facts"], dict),
-        reason=row["reason"],
-        keep=bool(row["keep"]),
-        spooled=row["spooled"],
-        pushed=row["pushed"],
-        removed=bool(row["removed"]),
-        pending=tuple(row["pending"].split(",")) if row["pending"] else (),
-    )
-
-
-def _plain(text: str, kind: type[T]) -> T:
-    """What was written as JSON; nothing of its kind where the text is damaged."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return kind()
-    return value if isinstance(value, kind) else kind()
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)

@@ -24,7 +24,7 @@ from device.capture.open import Rig
 from device.config import Config
 from device.output import write_atomic
 from device.service import status
-from device.service.clock import Clock
+from device.service.clock import Clock, boot_s
 from device.service.control import ControlServer, Request, RequestError, number_in
 from device.service.journal import Journal, JournalError
 from device.service.names import Folders
@@ -110,6 +110,9 @@ class Parts:
             {
                 "trigger": self._asked_to_trigger,
                 "status": lambda request: {"status": self.status()},
+                "deliveries": lambda request: {
+                    "deliveries": status.deliveries(self.journal, boot_s())
+                },
                 "keep": self._asked_to_keep,
                 "reprocess": self._asked_to_reprocess,
             },

@@ -17,7 +17,8 @@ State = Literal["reserved", "missed", "taken", "restored", "set-aside"]
 class Job:
     """Something to do for a photograph.
 
-    attempts : failures so far that count. interrupted : how often the service died while it ran.
+    attempts : failures so far, of a restoration those that count. interrupted : how often the
+        service died while it ran.
     photo, report : the results to deliver, as far as there are any; for kind restore those of an
         earlier restoration. model : the folder of the model to restore with, None for the
         configured one. last_error : why it failed last.
@@ -67,6 +68,20 @@ class Photograph:
     def is_delivered(self) -> bool:
         """Whether its copies are confirmed and nothing is left to be done."""
         return self.spooled is not None and not self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job that is not done. attempts, last_error : as in Job.
+
+    due_s : when it is to be tried, seconds of CLOCK_BOOTTIME; in the past: in its turn.
+    """
+
+    number: int
+    kind: JobKind
+    attempts: int
+    last_error: str | None
+    due_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ Failure policy
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import tarfile
@@ -47,6 +48,17 @@ def name_in_spool(source: Path) -> str:
 def clear_leftovers(spool: Path) -> None:
     """Remove what a crash left half-written; only while nothing is being put."""
     remove_leftovers(spool)
+
+
+def what_to_do(error: OSError, spool: Path) -> str:
+    """About a disk that refuses, to follow the reason; nothing where nothing can be said."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f": fetch photographs from {spool} and delete them there"
+    if error.errno == errno.EROFS:
+        return ": the card may be failing; save what is on it and replace it"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ": give the folder to the service's user (chown -R stillpi)"
+    return ""
 
 
 def _put_one(spool: Path, source: Path, replace: bool) -> Path:

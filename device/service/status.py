@@ -63,6 +63,25 @@ def gather(
     }
 
 
+def deliveries(journal: Journal, now_s: float) -> list[dict[str, Any]]:
+    """What `stillpi deliver list --json` shows, by number.
+
+    now_s : seconds of CLOCK_BOOTTIME. next_try_s : how long until then, 0 for in its turn.
+    """
+    waiting = [job for kind in ("spool", "push") for job in journal.waiting(kind)]
+    return [
+        {
+            "number": job.number,
+            "name": photo_name(job.number),
+            "kind": job.kind,
+            "attempts": job.attempts,
+            "last_error": job.last_error,
+            "next_try_s": round(max(0.0, job.due_s - now_s), 1),
+        }
+        for job in sorted(waiting, key=lambda job: job.number)
+    ]
+
+
 def _photograph(photograph: Photograph) -> dict[str, Any]:
     return {
         "number": photograph.number,
@@ -112,7 +131,10 @@ def for_people(status: Status) -> Iterator[str]:
     for kind, error in status["errors"].items():
         yield f"  {kind}: {error}"
     if status["set_aside"]:
-        yield f"set aside, delivered as taken: {status['set_aside']}"
+        yield (
+            f"set aside, delivered as taken: {status['set_aside']}; their reports say why, and"
+            " stillpi reprocess tries them again"
+        )
     if status["last_failure"]:
         yield f"last press gave no photograph: {status['last_failure']}"
     yield f"model: {status['model']}"

@@ -17,6 +17,7 @@ from device.service.machine import free_mb
 from device.service.push import push
 from device.service.push_errors import place
 from device.service.sftp import Patience, SftpSession, quoted
+from device.service.spool import what_to_do
 from firmware_bridge.whole_file import whole_file
 
 
@@ -30,7 +31,8 @@ def try_spool(spool: Path) -> str:
             file.write(b"stillpi deliver test\n")
     except OSError as error:
         # The folder is what the person knows.
-        raise OSError(error.errno, error.strerror, str(spool)) from error
+        reason = f"{error.strerror}{what_to_do(error, spool)}"
+        raise OSError(error.errno, reason, str(spool)) from error
     trial.unlink()
     waiting = sum(1 for path in spool.glob("IMG_*") if path.suffix in (".jpg", ".png", ".dng"))
     return f"{spool}: OK, {waiting} photographs to fetch, {free_mb(spool) or 0:.0f} MB free"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
-from delivering import names
+from delivering import names, write_result
 from sshd import Sshd
 
 from device.cli import main
 from device.service.control import ControlServer, RequestError
+from device.service.journal import Journal
+from device.service.records import Result
+from device.service.status import deliveries
 
 
 @pytest.fixture
@@ -96,7 +100,10 @@ def test_a_spool_on_a_read_only_disk(
     finally:
         subprocess.run(["umount", "-l", str(spool)], check=True)
     assert code == 2
-    assert err == f"stillpi: {spool}: Read-only file system\n"
+    assert err == (
+        f"stillpi: {spool}: Read-only file system: the card may be failing; save what is on it and"
+        " replace it\n"
+    )
 
 
 def test_a_wrong_configuration_names_the_line(
@@ -106,6 +113,47 @@ def test_a_wrong_configuration_names_the_line(
     code, out, err = deliver_test(path, capsys)
     assert (code, out) == (2, "")
     assert f"{path}:5: delivery.push.prot: found 22, expected port?" in err
+
+
+def test_what_waits_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        control = ControlServer(
+            tmp_path / "control.sock",
+            {"deliveries": lambda request: {"deliveries": deliveries(journal, 1000.0)}},
+        )
+        control.start()
+        try:
+            assert main(["deliver", "list", "--state", str(tmp_path)]) == 0
+            assert capsys.readouterr().out == "nothing waits to be delivered\n"
+            for number in (1, 2, 3):
+                assert journal.reserve() == number
+                journal.taken(number, tmp_path / f"IMG_{number:06d}.capture")
+                job = journal.next_job("restore", 0)
+                assert job is not None
+                report, photo = write_result(tmp_path, number, 10)
+                journal.restored(job, Result(photo, report))
+            for _ in range(2):
+                job = journal.next_job("spool", 2000.0)
+                assert job is not None
+                journal.failed(job, "IMG_000001: the disk is full", retry_at_s=1040.0)
+            job = journal.next_job("spool", 0)
+            assert job is not None
+            journal.spooled(job, "spool", push=True)
+            assert main(["deliver", "list", "--state", str(tmp_path)]) == 0
+            assert capsys.readouterr().out.splitlines() == [
+                "IMG_000001 to the spool: tried 2 times, again in 40 s: the disk is full",
+                "IMG_000002 to the server: in its turn",
+                "IMG_000003 to the spool: in its turn",
+            ]
+            assert main(["deliver", "list", "--json", "--state", str(tmp_path)]) == 0
+            first, second, _ = json.loads(capsys.readouterr().out)
+        finally:
+            control.close()
+    assert first == {
+        "number": 1, "name": "IMG_000001", "kind": "spool", "attempts": 2,
+        "last_error": "IMG_000001: the disk is full", "next_try_s": 40.0,
+    }  # fmt: skip
+    assert (second["kind"], second["last_error"], second["next_try_s"]) == ("push", None, 0.0)
 
 
 def test_keeping_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

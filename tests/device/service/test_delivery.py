@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 import threading
@@ -382,6 +383,64 @@ def test_a_server_that_is_no_longer_configured_is_not_waited_for(
     camera.work()
     assert camera.known(number).is_delivered
     assert camera.known(number).pushed is None
+    camera.journal.close()
+
+
+def test_what_was_spooled_before_there_was_a_server_is_pushed_once(
+    sshd: Sshd, tmp_path: Path
+) -> None:
+    """What is still there: one was fetched and taken away, one deleted by retention."""
+    camera = Camera(tmp_path)
+    first, fetched, removed, last = (camera.photograph() for _ in range(4))
+    camera.work()
+    content = {n: (camera.folders.results / f"IMG_{n:06d}.jpg").read_bytes() for n in (first, last)}
+    for photograph in camera.journal.clearable():  # as the service does: only the spool has it
+        assert photograph.photo is not None
+        camera.journal.photo_cleared(photograph.number)
+        photograph.photo.unlink()
+    (camera.folders.spool / f"IMG_{fetched:06d}.jpg").unlink()
+    camera.journal.removed(removed)
+    for path in camera.folders.spool.glob(f"IMG_{removed:06d}.*"):
+        path.unlink()
+
+    camera.start(push_config(sshd), bundle=True)
+    camera.work()
+    there = [
+        f"IMG_{n:06d}.{suffix}" for n in (first, last) for suffix in ("capture.tar", "jpg", "json")
+    ]
+    assert names(sshd.inbox) == there
+    for number in (first, last):
+        assert (sshd.inbox / f"IMG_{number:06d}.jpg").read_bytes() == content[number]
+    assert all(camera.known(n).is_delivered for n in (first, fetched, removed, last))
+
+    for path in sshd.inbox.iterdir():  # whoever runs the server takes them
+        path.unlink()
+    camera.start(push_config(sshd))
+    camera.work()
+    assert names(sshd.inbox) == []
+    camera.journal.close()
+
+
+def test_a_server_that_accepts_and_never_answers_holds_up_the_server_only(
+    sshd: Sshd, tmp_path: Path
+) -> None:
+    """Its connections are taken by the kernel; nobody ever says a word on them."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        camera = Camera(tmp_path, push_config(sshd, port=silent.getsockname()[1]))
+        numbers = [camera.photograph()]
+        begin_s = time.monotonic()
+        assert camera.work() == pytest.approx(5)
+        assert time.monotonic() - begin_s < 30
+        error = camera.journal.last_error("push") or ""
+        assert "the server does not answer" in error
+        assert "is it on, does something between block port" in error
+        numbers.append(camera.photograph())  # taken and spooled all the same
+        camera.work()
+        assert len(camera.spooled()) == 4
+    camera.start(push_config(sshd))
+    camera.now_s += 5
+    camera.work()
+    assert all(content_is_right(camera, number, sshd.inbox) for number in numbers)
     camera.journal.close()
 
 
