@@ -203,9 +203,16 @@ def test_every_key_is_taken(file: Path, data: dict[str, Any]) -> None:
     assert sorted(paths(back)) == sorted(paths(data))
 
 
-def test_every_key_of_every_section_is_in_the_test_above() -> None:
-    keys = {key for section in sections(Config) for key in section.model_fields}
-    assert keys == {at[-1] for _, at in PLACES}
+def given_in(section: BaseModel) -> set[tuple[str, str]]:
+    """The keys a document gives, each with its section."""
+    keys = {(type(section).__name__, key) for key in section.model_fields_set}
+    inner = (getattr(section, key) for key in section.model_fields_set)
+    return keys.union(*(given_in(value) for value in inner if isinstance(value, BaseModel)))
+
+
+def test_every_key_of_every_section_is_in_these_tests(file: Path) -> None:
+    keys = {(section.__name__, key) for section in sections(Config) for key in section.model_fields}
+    assert keys == set().union(*(given_in(load(file, data)) for data in WHOLE))
 
 
 def test_every_key_explains_itself() -> None:
@@ -320,6 +327,95 @@ def test_the_example_damaged_anywhere(file: Path, place: int, junk: str, drop: i
     place %= len(text)
     with contextlib.suppress(ConfigError):
         load_text(file, text[:place] + junk + text[place + drop :])
+
+
+# What the key `kind` hides when it is wrong: nobody knows then which keys are right.
+CHOICES = (("camera", "kind"), ("imu", "kind"))
+
+
+@st.composite
+def mistakes(draw: st.DrawFn) -> tuple[dict[str, Any], dict[tuple[str, ...], bool], object]:
+    """A document with mistakes; where they are, and whether the key is misspelt there."""
+    data = draw(st.sampled_from(WHOLE))
+    wrong: dict[tuple[str, ...], bool] = {}
+    places = st.sampled_from(list(paths(data)))
+    for at in draw(st.lists(places, min_size=1, max_size=8, unique=True)):
+        hidden = [other[:-1] if other in CHOICES else other for other in wrong]
+        hides = at[:-1] if at in CHOICES else at
+        if any(at[: len(other)] == other for other in hidden):
+            continue
+        if any(other[: len(hides)] == hides for other in wrong):
+            continue
+        wrong[at] = at not in CHOICES and draw(st.booleans())
+    return data, wrong, draw(st.sampled_from([-1, "no\x07", [None, None], 10**30, math.inf]))
+
+
+def spoilt(data: dict[str, Any], wrong: dict[tuple[str, ...], bool], value: object) -> Any:
+    """The document with its mistakes."""
+
+    def spoil(inner: object, at: tuple[str, ...]) -> object:
+        if wrong.get(at) is False:
+            return value
+        if not isinstance(inner, dict):
+            return inner
+        return {
+            key + "x" * wrong.get((*at, key), False): spoil(part, (*at, key))
+            for key, part in inner.items()
+        }
+
+    return spoil(data, ())
+
+
+def lines_of(text: str) -> dict[str, int]:
+    """The line of every key, as YAML's own parser has it."""
+    lines: dict[str, int] = {}
+
+    def walk(node: yaml.Node, at: tuple[str, ...]) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                lines[".".join((*at, key.value))] = key.start_mark.line + 1
+                walk(value, (*at, key.value))
+
+    walk(yaml.compose(text), ())
+    return lines
+
+
+def allowed(data: dict[str, Any], at: tuple[str, ...]) -> str:
+    """What the schema says of a key."""
+    model: type[BaseModel] = Config
+    for depth, key in enumerate(at[:-1]):
+        info = model.model_fields[key]
+        kind = data[at[0]].get("kind") if depth == 0 else None
+        models = [m for m in get_args(info.annotation) or (info.annotation,) if m is not type(None)]
+        model = next(
+            m for m in models
+            if len(models) == 1 or get_args(m.model_fields["kind"].annotation) == (kind,)
+        )  # fmt: skip
+    return str(model.model_fields[at[-1]].description)
+
+
+@settings(max_examples=200, deadline=None)
+@given(mistakes())
+def test_all_mistakes_are_named_at_once_each_with_line_key_and_what_is_allowed(
+    file: Path, case: tuple[dict[str, Any], dict[tuple[str, ...], bool], object]
+) -> None:
+    data, wrong, value = case
+    text = yaml.safe_dump(spoilt(data, wrong, value), sort_keys=False)
+    with pytest.raises(ConfigError) as caught:
+        load_text(file, text)
+    problems, lines = {problem.field: problem for problem in caught.value.problems}, lines_of(text)
+    for at, misspelt in wrong.items():
+        problem = problems.pop(".".join(at) + "x" * misspelt)
+        assert problem.file == f"{file}:{lines[problem.field]}"
+        assert re.fullmatch(r".+: .+: found .+, expected .+", str(problem))
+        if misspelt:
+            assert problem.expected.startswith(f"{at[-1]}? (known: ")
+        elif at in CHOICES:
+            assert problem.expected.startswith("one of ")
+        else:
+            assert problem.expected == allowed(data, at)
+    # Nothing else is wrong, but what the misspelt keys should have given.
+    assert set(problems) <= {".".join(at) for at, misspelt in wrong.items() if misspelt}
 
 
 def test_every_mistake_is_reported_with_its_line(file: Path) -> None:
