@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,17 @@ def drive(inside: Path, scenario: str) -> dict[str, Any]:
 def driven(inside: Path) -> dict[str, Any]:
     """The scenario that takes photographs."""
     return drive(inside, "shots")
+
+
+def test_what_a_machine_lacks_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+    """As continuous integration meets it: no apt, or none that may be used."""
+    command = [sys.executable, str(Path(__file__).with_name("set_up.py")), str(tmp_path / "camera")]
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("virtual camera not set up, its tests are skipped: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_frame_is_fresh_and_its_own(driven: dict[str, Any]) -> None:
