@@ -9,13 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from device.kernels.tiling import TileFunction, TileGrid, mirrored, process_tiles
-from device.restore.grid import COARSE_GRIDS, FINE_GRIDS
+from device.restore.grid import COARSE, FINE
 
 Image = NDArray[np.float32]
 
 GRIDS = [
     TileGrid(),
-    *(grid for grids in [*FINE_GRIDS.values(), *COARSE_GRIDS.values()] for grid in grids[:1]),
+    *(fitting[0] for grids in (FINE, COARSE) for fitting in grids.by_extent.values()),
     TileGrid(32, 4, 8),
     TileGrid(24, 0, 12),
     TileGrid(16, 2, 0),

@@ -7,17 +7,12 @@ import pytest
 
 from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid
-from device.restore.grid import (
-    COARSE_GRIDS,
-    FINE_GRIDS,
-    LARGE_WIDTH_PX,
-    PATH_CHANGE_PX,
-    grid_for,
-    path_change,
-)
+from device.restore.grid import COARSE, FINE, LARGE_WIDTH_PX, grid_for, path_change
 
 SPACING_PX, SIDE = 64, 12
-EVERY = [grid for grids in [*FINE_GRIDS.values(), *COARSE_GRIDS.values()] for grid in grids]
+EVERY = [
+    grid for grids in (FINE, COARSE) for fitting in grids.by_extent.values() for grid in fitting
+]
 
 
 def field_of(extent_px: float, change_across: float, change_down: float = 0.0) -> KernelField:
@@ -38,15 +33,15 @@ def test_the_change_along_a_diagonal_is_that_of_both_directions() -> None:
     assert path_change(field_of(8, 0.01, 0.01)) == pytest.approx(0.01 * rms_of_ends, rel=1e-3)
 
 
-@pytest.mark.parametrize("width", [960, 4056])
-def test_a_path_that_does_not_change_gets_the_largest_tiles(width: int) -> None:
-    assert grid_for(field_of(8, 0.0), width) == TileGrid(256, 24, 32)
+def test_a_path_that_does_not_change_gets_the_largest_tiles() -> None:
+    assert grid_for(field_of(8, 0.0), 960) == TileGrid(256, 24, 104)
+    assert grid_for(field_of(8, 0.0), 4056) == TileGrid(256, 24, 32)
 
 
 def test_the_faster_the_path_changes_the_smaller_the_cores() -> None:
     rms_of_ends = float(np.sqrt(np.square(np.linspace(-1, 1, 9)).mean()))
-    for step in (64, 112, 176):
-        change = 2 * PATH_CHANGE_PX / step / rms_of_ends
+    for step in (72, 104):
+        change = 2 * FINE.path_change_px / step / rms_of_ends
         assert grid_for(field_of(8, 0.99 * change), 960).step == step
         assert grid_for(field_of(8, 1.01 * change), 960).step < step
 
@@ -60,15 +55,15 @@ def test_margins_hold_half_the_path(width: int, extent_px: float, change: float)
 
 
 def test_a_large_picture_is_never_cut_finest() -> None:
-    assert grid_for(field_of(8, 0.011), LARGE_WIDTH_PX).step == 48
-    assert grid_for(field_of(8, 0.011), LARGE_WIDTH_PX + 1).step == 112
+    assert grid_for(field_of(8, 0.015), LARGE_WIDTH_PX).step == 48
+    assert grid_for(field_of(8, 0.015), LARGE_WIDTH_PX + 1).step == 112
 
 
 def test_without_a_valid_path_the_largest_tiles_do() -> None:
     field = field_of(8, 0.1)
     field.valid[:] = False
     assert path_change(field) == 0.0
-    assert grid_for(field, 960) == TileGrid(256, 24, 32)
+    assert grid_for(field, 960) == TileGrid(256, 24, 104)
 
 
 @pytest.mark.parametrize("grid", EVERY, ids=str)
