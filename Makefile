@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo    see it work: writes demo-output/index.html (no camera, no sensor, no torch)"
 	@echo "make test    run all tests (those of training need torch: make lint installs it)"
-	@echo "make soak    run the long tests too: a hundred kills, a hundred photographs"
+	@echo "make soak    run the long tests, one after the other (a hundred kills, a hundred photographs)"
 	@echo "make lint    ruff and mypy (installs torch: training code is checked too)"
 	@echo "make bench   measure speed and memory on this machine"
 	@echo "make quality measure the restoration on a simulated test set (PHOTOS= and MOTION= folders)"
@@ -40,7 +40,7 @@ test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest
 
 soak: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak -vv
 
 lint: $(VENV)/train.stamp
 	$(BIN)/ruff check .

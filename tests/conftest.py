@@ -1,4 +1,4 @@
-"""Fixtures for every package: the shared recordings, when they lie beside the checkout."""
+"""For every package: the shared recordings, when they lie beside the checkout; soak's summary."""
 
 from __future__ import annotations
 
@@ -8,6 +8,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After the long tests a line for each: how it ended, how long it took, what it measured."""
+    ended = [
+        report
+        for outcome in ("passed", "failed", "error", "skipped")
+        for report in terminalreporter.getreports(outcome)
+        if "soak" in report.keywords
+    ]
+    if ended:
+        terminalreporter.section("soak")
+    for report in sorted(ended, key=lambda report: report.start):
+        title = report.nodeid.rpartition("::")[2].removeprefix("test_").replace("_", " ")
+        told = dict(report.user_properties).get("figures")
+        if report.skipped and isinstance(report.longrepr, tuple):
+            told = report.longrepr[2]
+        figures = f": {told}" if told else ""
+        line = f"{report.outcome:8}{report.duration:6.0f} s  {title}{figures}"
+        terminalreporter.write_line(line, red=report.failed, green=report.passed)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -314,7 +315,7 @@ class FullSizeCamera(FixedCamera):
 
 @pytest.mark.soak
 def test_from_press_to_disk_at_twelve_megapixels(
-    journal: Journal, photos: Path, studio: Studio, capsys: pytest.CaptureFixture[str]
+    journal: Journal, photos: Path, studio: Studio, record_property: Callable[[str, object], None]
 ) -> None:
     studio.kind = FullSizeCamera
     plan = ProvisionPlan()
@@ -336,9 +337,8 @@ def test_from_press_to_disk_at_twelve_megapixels(
             assert answer.result(timeout=0)
         photographer.close()
     size_mb = sum(path.stat().st_size for path in photos.rglob("frame.jpg")) / 11e6
-    with capsys.disabled():
-        print(
-            f"\npress to bundle on disk, 12 megapixels ({size_mb:.1f} MB):"
-            f" median {np.median(took_s):.2f} s, longest {max(took_s):.2f} s"
-        )
+    record_property(
+        "figures",
+        f"{size_mb:.1f} MB, median {np.median(took_s):.2f} s, longest {max(took_s):.2f} s",
+    )
     assert np.median(took_s) < 1.0
