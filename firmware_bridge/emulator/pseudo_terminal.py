@@ -24,6 +24,7 @@ import numpy as np
 from firmware_bridge.emulator.wt901 import Wt901Emulator
 
 _LONGEST_SLEEP_S = 0.5
+_SLICE_NS = 50_000_000  # run at once, so that a machine that is behind can still be interrupted
 _JOIN_S = 5.0
 _BAUD_OF_SPEED = {
     getattr(termios, f"B{baud}"): baud
@@ -38,6 +39,8 @@ class PtyEmulator:
         `plug`, as /dev/imu does; None to use the terminal's own name.
     checks_baud : turn bytes into noise while the client's baud is not the sensor's.
     monotonic_ns : the host's clock, also that of the motion.
+
+    garbage : set it while the line is to carry nothing but noise.
     """
 
     def __init__(
@@ -51,6 +54,9 @@ class PtyEmulator:
         self.emulator = emulator
         self._link, self._checks_baud, self._monotonic_ns = link, checks_baud, monotonic_ns
         self._noise = np.random.default_rng(0)
+        self.garbage = False
+        self._restart = threading.Event()
+        self._reached_ns = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._master = self._slave = self._wake_r = self._wake_w = -1
@@ -90,7 +96,8 @@ class PtyEmulator:
         if self._link is not None:
             self._link.unlink(missing_ok=True)
             self._link.symlink_to(os.ttyname(self._slave))
-        self.emulator.power_on(self._monotonic_ns())
+        self._reached_ns = self._monotonic_ns()
+        self.emulator.power_on(self._reached_ns)
         self._stop.clear()
         self._thread = threading.Thread(target=self._run, name="wt901-emulator", daemon=True)
         self._thread.start()
@@ -116,6 +123,10 @@ class PtyEmulator:
         if died:
             raise RuntimeError("the emulator's thread died; its traceback is above")
 
+    def restart(self) -> None:
+        """Let the sensor restart, as after a brown-out: its clock jumps, the line stays."""
+        self._restart.set()
+
     def close(self) -> None:
         """Unplug. Twice is fine."""
         self.unplug()
@@ -126,10 +137,15 @@ class PtyEmulator:
 
     def _step(self) -> None:
         """Deliver what is due, then sleep until the next event or command."""
-        for _, data in self.emulator.arrived_until(self._monotonic_ns()):
+        if self._restart.is_set():
+            self._restart.clear()
+            self.emulator.power_on(self._reached_ns)
+        now_ns = self._monotonic_ns()
+        self._reached_ns = min(now_ns, self._reached_ns + _SLICE_NS)
+        for _, data in self.emulator.arrived_until(self._reached_ns):
             self._deliver(data)
         next_ns = self.emulator.next_event_ns
-        sleep_s = _LONGEST_SLEEP_S
+        sleep_s = _LONGEST_SLEEP_S if self._reached_ns == now_ns else 0.0
         if next_ns is not None:
             sleep_s = min(max((next_ns - self._monotonic_ns()) / 1e9, 0.0), sleep_s)
         ready, _, _ = select.select([self._master, self._wake_r], [], [], sleep_s)
@@ -141,13 +157,15 @@ class PtyEmulator:
         if host_baud != self.emulator.baud:
             count = max(round(len(data) * host_baud / self.emulator.baud), 1)
             data = self._noise.bytes(count)
+        if self.garbage:
+            data = self._noise.bytes(len(data))
         with contextlib.suppress(BlockingIOError):
             os.write(self._master, data)
 
     def _take_commands(self) -> None:
         data = os.read(self._master, 4096)
         if self._host_baud() == self.emulator.baud:
-            self.emulator.receive(data, self._monotonic_ns())
+            self.emulator.receive(data, self._reached_ns)
 
     def _host_baud(self) -> int:
         """The baud the client has set; the master of a pseudo-terminal shows its slave's."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import until
 
 from firmware_bridge.cycles import ABSENT_AFTER, CountedClock, CycleAssembler, Received
 from firmware_bridge.emulator import (
@@ -322,6 +323,38 @@ def test_a_replugged_sensor_is_back_within_two_seconds(tmp_path: Path) -> None:
     assert stats.clock_jumps == 1
     assert stats.last_error is not None
     assert len(kept) >= 20
+
+
+def test_garbage_and_a_restarted_sensor_are_survived(emulated: PtyEmulator) -> None:
+    with ImuReader(lambda: SerialLink(emulated.port, BAUD)) as reader:
+        assert reader.wait_for_samples(20, PATIENCE_S)
+        emulated.garbage = True
+        until(lambda: reader.stats().age_s > 0.5)
+        noisy = reader.stats()
+        emulated.garbage = False
+        quiet_ns = time.monotonic_ns()
+        until(lambda: reader.stats().age_s < 0.1)
+        assert time.monotonic_ns() - quiet_ns < 2e9
+        before = reader.stats()
+        emulated.restart()
+        until(lambda: reader.stats().clock_jumps > before.clock_jumps)
+        now_ns = time.monotonic_ns()
+        later = reader.samples_between(now_ns, 2**62, wait_until_ns=now_ns + 10 * 10**9)
+    assert noisy.skipped_bytes > 1000
+    assert len(later) > 0
+
+
+def test_an_emulator_that_is_far_behind_can_be_unplugged() -> None:
+    """The host stood still for an hour: nobody waits until all its samples are made."""
+    late_ns = 0
+    emulated = PtyEmulator(
+        make_emulator(), monotonic_ns=lambda: time.monotonic_ns() + late_ns, checks_baud=False
+    )
+    with emulated:
+        late_ns = 3600 * 10**9
+        begin_s = time.monotonic()
+        emulated.unplug()
+        assert time.monotonic() - begin_s < 5
 
 
 class SilentLink:
