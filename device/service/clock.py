@@ -50,7 +50,7 @@ class Moment:
 
 def kernel_is_synchronised() -> bool:
     """Whether something keeps the kernel's clock right now."""
-    answer = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    answer: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     return 0 <= answer < _TIME_ERROR
 
 
