@@ -44,6 +44,8 @@ def test_trigger_status_and_reprocess(service: ServiceProcess, capsys) -> None:
     assert json.loads(capsys.readouterr().out)["photographs"] == 4
     assert stillpi(service, "status") == 0
     assert "last photograph: IMG_000004" in capsys.readouterr().out
+    assert stillpi(service, "deliver", "list") == 0
+    assert capsys.readouterr().out == "nothing waits to be delivered\n"
     assert stillpi(service, "reprocess", "--since", "3") == 0
     assert capsys.readouterr().out == "to be restored again: 2\n"
     assert service.status()["queue"]["again"] == 0
