@@ -25,11 +25,17 @@ photo.with_suffix(".json").write_text('{"warnings": []}')
 """
 """In the place of a restoration: the picture as it is, without loading a library."""
 
-_QUICK_MAIN = f"""\
+REAL_RESTORATION = """\
+import sys
+from device.service.restore_child import main
+sys.exit(main())
+"""
+
+_MAIN = """\
 import sys
 from device.cli import main
 from device.service.restorer import Restorer
-Restorer.__init__.__kwdefaults__["child"] = (sys.executable, "-c", {QUICK_RESTORATION!r})
+Restorer.__init__.__kwdefaults__["child"] = (sys.executable, "-P", "-c", {restoration!r})
 sys.exit(main())
 """
 
@@ -38,16 +44,20 @@ class ServiceProcess:
     """`stillpi run` in a process group of its own, with everything in one folder.
 
     sections : of the configuration; camera and motion sensor are simulated where not given.
-    quick : photographs are not restored but copied.
+    restoration : the script that restores a photograph; without another one it is copied.
     """
 
     def __init__(
-        self, folder: Path, sections: Mapping[str, Any] | None = None, *, quick: bool = True
+        self,
+        folder: Path,
+        sections: Mapping[str, Any] | None = None,
+        *,
+        restoration: str = QUICK_RESTORATION,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folders = Folders(folder / "state", folder / "state" / "photos")
         self.socket, self.log = folder / "c.sock", folder / "log"
-        self._config, self._quick = folder / "stillpi.yaml", quick
+        self._config, self._restoration = folder / "stillpi.yaml", restoration
         self._process: subprocess.Popen[bytes] | None = None
         config = {
             "camera": {"kind": "twin", "size": [96, 64], "exposure_s": 0.002},
@@ -60,7 +70,7 @@ class ServiceProcess:
 
     def start(self) -> None:
         """Start it; returns at once."""
-        main = _QUICK_MAIN if self._quick else "import sys\nfrom device.cli import main\nmain()"
+        main = _MAIN.format(restoration=self._restoration)
         command = [sys.executable, "-P", "-c", main, "run", "-c", str(self._config)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
