@@ -16,9 +16,9 @@ def folders_of(config: Config) -> Folders:
     return Folders(config.service.state, config.output.folder)
 
 
-def surroundings(config: Config) -> Surroundings:
+def surroundings(config: Config, clock: Clock | None = None) -> Surroundings:
     """The configured camera, delivery and retention. Nothing is opened yet."""
-    folders, clock = folders_of(config), Clock()
+    folders, clock = folders_of(config), clock or Clock()
     delivery = Delivery(config.delivery, folders)
     return Surroundings(
         open_rig=lambda: open_rig(config),
