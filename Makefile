@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint bench quality clean
+.PHONY: help demo test soak aarch64 lint bench quality clean
 
 help:
 	@echo "make demo    see it work: writes demo-output/index.html (no camera, no sensor, no torch)"
 	@echo "make test    run all tests (those of training need torch: make lint installs it)"
 	@echo "make soak    run the long tests, one after the other (a hundred kills, a hundred photographs)"
+	@echo "make aarch64 compare the pictures of a Pi's processors, emulated, with those of this machine"
 	@echo "make lint    ruff and mypy (installs torch: training code is checked too)"
 	@echo "make bench   measure speed and memory on this machine"
 	@echo "make quality measure the restoration on a simulated test set (PHOTOS= and MOTION= folders)"
@@ -41,6 +42,10 @@ test: $(VENV)/dev.stamp
 
 soak: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m soak -vv
+
+aarch64: $(VENV)/dev.stamp
+	$(BIN)/python tests/device/aarch64/set_up.py
+	$(BIN)/python -m pytest -m soak -vv tests/device/aarch64
 
 lint: $(VENV)/train.stamp
 	$(BIN)/ruff check .
