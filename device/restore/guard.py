@@ -11,7 +11,8 @@ band of fine detail, both in units of the noise:
 
 A sharp scene leaves over the share (e - 1) / (b - 1) that its blur would have erased (computed with
 the filter, `expected_share`); a blurred one leaves next to nothing, or what the uncertainty of
-the path explains. Places with neither are decided by their neighbours. Nearer than half a path
+the path explains. Places with neither are decided by their neighbours, and so are those that a path
+connects with clipped light: its edges no blur explains. Nearer than half a path
 and the reach of the votes to a distrusted place nothing is trusted: 70 to 120 working pixels.
 """
 
@@ -53,6 +54,7 @@ class GuardSettings:
     near_px: float = 24.0
     far_px: float = 48.0
     reach_px: float = 12.0
+    clipped_share: float = 0.02
 
 
 def evidence_tiles(tiles: Image, path_px: NDArray[np.floating], plane: FrequencyPlane) -> Image:
@@ -81,15 +83,18 @@ def trust_map(
     expected_share: Image,
     sigma_px: Image,
     path_extent_px: float,
+    clipped: Image,
     settings: GuardSettings | None = None,
 ) -> Image:
-    """Trust 0..1 for every cell.
+    """Trust 0..1 for every cell, none in what is clipped: there the photograph stands.
 
     leftover, present : cells' power in units of noise; expected_share : of a sharp scene;
-    sigma_px : uncertainty of the path; all (rows, columns).
+    sigma_px : uncertainty of the path; clipped : share of clipped pixels; all (rows, columns).
     """
     settings = settings or GuardSettings()
     sharp, blurred = _votes(leftover, present, expected_share, sigma_px, settings)
+    near_clipped = (clipped > settings.clipped_share).astype(np.float32)
+    sharp *= 1.0 - cv2.dilate(near_clipped, _disc(0.5 * path_extent_px + CELL_PX))
     # Where nothing speaks near by, the wider surroundings do; where they are silent too, the small
     # constants do: the measured motion is right.
     far_for, far_against = _smooth(blurred, settings.far_px), _smooth(sharp, settings.far_px)
@@ -97,10 +102,16 @@ def trust_map(
     near_for, near_against = _smooth(blurred, settings.near_px), _smooth(sharp, settings.near_px)
     belief = (near_for + 0.05 * prior) / (near_for + near_against + 0.05)
     trust = np.clip((belief - 0.2) / 0.25, 0.0, 1.0).astype(np.float32)
-    radius = round((0.5 * path_extent_px + settings.reach_px) / CELL_PX)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    disc = _disc(0.5 * path_extent_px + settings.reach_px)
     trust = _smooth(np.asarray(cv2.erode(trust, disc), np.float32), settings.power_smoothing_px)
-    return np.where(trust < 0.02, 0.0, trust).astype(np.float32)
+    trust = np.where(trust < 0.02, 0.0, trust).astype(np.float32)
+    return np.asarray(trust * (1.0 - _smooth(clipped, CELL_PX)), np.float32)
+
+
+def _disc(radius_px: float) -> NDArray[np.uint8]:
+    radius = round(radius_px / CELL_PX)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return np.asarray(disc, np.uint8)
 
 
 def _votes(
@@ -135,15 +146,6 @@ def _votes(
 
 def _smooth(cells: Image, sigma_px: float) -> Image:
     return np.asarray(cv2.GaussianBlur(cells, (0, 0), sigma_px / CELL_PX), np.float32)
-
-
-def unclipped_map(clipped: Image) -> Image:
-    """Fade 0..1 for every cell, 0 where pixels are clipped.
-
-    clipped : share of clipped pixels in every cell. A clipped pixel has lost how bright it was: the
-        photograph's value stands. What rings beside it, the left-over power shows.
-    """
-    return np.asarray(1.0 - _smooth(clipped, CELL_PX), np.float32)
 
 
 def stretched(values: NDArray[np.float32] | NDArray[np.float64], rows: int, columns: int) -> Image:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from device.capture.camera import NoiseModel
 from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid, process_tiles
+from device.restore.grid import FINE, ignored_px
 from device.restore.guard import (
     CELL_PX,
     blur_extent_px,
@@ -18,7 +19,6 @@ from device.restore.guard import (
     evidence_tiles,
     stretched,
     trust_map,
-    unclipped_map,
 )
 from device.restore.noise import noise_variance
 from device.restore.tone import LUMINANCE
@@ -26,6 +26,9 @@ from device.restore.wiener import frequency_plane
 from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 
 Image = NDArray[np.float32]
+
+_UNHEEDED_SHARE = 0.5
+"""Of what cores ignore of the path beyond what does not show (LOG.md)."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,11 @@ def guard_photo(
         show("guard", last / photo.height)
     extent_px = blur_extent_px(field)
     shares = stretched(expected_share, rows, columns)
-    sigma_px = stretched(field.sigma_px, rows, columns)
-    trust = trust_map(leftover, present, shares, sigma_px, extent_px)
-    trust *= unclipped_map(_clipped_cells(photo, rows, columns))
+    # What is left over because the path changes within tiles is not the motion's fault.
+    unheeded_px = _UNHEEDED_SHARE * max(ignored_px(field, grid) - FINE.path_change_px, 0.0)
+    sigma_px = np.hypot(stretched(field.sigma_px, rows, columns), np.float32(unheeded_px))
+    clipped = _clipped_cells(photo, rows, columns)
+    trust = trust_map(leftover, present, shares, sigma_px, extent_px, clipped)
     return Verdict(trust, leftover)
 
 
