@@ -170,6 +170,74 @@ def test_one_bad_photograph_does_not_stop_the_next(bench: Bench) -> None:
     assert "camera.yaml: cam0: " in reason
 
 
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def save_smaller(path: Path) -> None:
+    with Image.open(path) as image:
+        image.resize((32, 24)).save(path)
+
+
+EDITS: list[tuple[str, Callable[[Path], object], str | None]] = [
+    (".", shutil.rmtree, "found nothing, expected a folder NAME.capture"),
+    (".", lambda path: path.rename(path.with_name("holiday.capture")), "found nothing, expected"),
+    ("capture.json", Path.unlink, "capture.json: file: found nothing, expected "),
+    ("capture.json", lambda path: path.write_text("{'frame': 1}"), "capture.json: "),
+    ("capture.json", replace_by_folder, "capture.json: "),
+    ("camera.yaml", lambda path: path.write_text("cam0: [\n"), "camera.yaml:"),
+    ("frame.jpg", lambda path: path.write_text("see the other folder"), "frame.jpg: "),
+    ("frame.jpg", lambda path: os.truncate(path, path.stat().st_size // 2), "frame.jpg: "),
+    ("frame.jpg", save_smaller, "frame.jpg: "),
+    ("imu.gcsv", lambda path: path.write_text(path.read_text().replace(",", ";")), "imu.gcsv:"),
+    (".", lambda path: (path / "notes.txt").write_text("in the garden"), None),
+]
+
+
+def test_bundles_edited_by_hand_say_what_is_wrong_and_stop_nothing(bench: Bench) -> None:
+    bundles = [bench.take() for _ in range(len(EDITS) + 1)]
+    for bundle, (name, edit, _) in zip(bundles, EDITS, strict=False):
+        edit(bundle / name if name != "." else bundle)
+    restorer = bench.restorer(service={"attempts": 1})
+    for _ in range(2 * len(bundles)):
+        restorer.step()
+    assert bench.journal.counts().waiting["restore"] == 0
+    *edited, good = bench.journal.photographs()
+    assert good.state == "restored"
+    for photograph, (name, _, message) in zip(edited, EDITS, strict=True):
+        assert photograph.bundle is not None
+        if message is None:
+            assert (photograph.state, photograph.reason) == ("restored", None)
+            continue
+        assert photograph.state == "set-aside", name
+        assert photograph.reason is not None
+        assert photograph.reason.startswith("1 attempt failed, the last: ")
+        assert message in photograph.reason
+        assert "found " in photograph.reason
+        assert ", expected " in photograph.reason
+        assert "\n" not in photograph.reason
+        assert (photograph.photo is not None) == (photograph.bundle / "frame.jpg").exists()
+
+
+def test_a_bundle_that_was_mended_is_restored_when_asked_for(bench: Bench) -> None:
+    bundle = bench.take()
+    capture = bundle / "capture.json"
+    text = capture.read_text()
+    capture.write_text(text[:-20])
+    restorer = bench.restorer(service={"attempts": 1})
+    restorer.step()
+    restorer.step()
+    assert bench.report(1)["warnings"][0]["name"] == "not-restored"
+    capture.write_text(text)
+    assert bench.journal.restore_again([1]) == 1
+    restorer.step()
+    photograph = bench.journal.photograph(1)
+    assert photograph is not None
+    assert (photograph.state, photograph.reason) == ("restored", None)
+    assert "not-restored" not in [warning["name"] for warning in bench.report(1)["warnings"]]
+
+
 def test_a_bundle_without_its_picture_is_set_aside_with_nothing_to_deliver(bench: Bench) -> None:
     bundle = bench.take()
     read_bundle(bundle).frame_file.unlink()
