@@ -12,8 +12,9 @@ band of fine detail, both in units of the noise:
 A sharp scene leaves over the share (e - 1) / (b - 1) that its blur would have erased (computed with
 the filter, `expected_share`); a blurred one leaves next to nothing, or what the uncertainty of
 the path explains. Places with neither are decided by their neighbours, and so are those that a path
-connects with clipped light: its edges no blur explains. Nearer than half a path
-and the reach of the votes to a distrusted place nothing is trusted: 70 to 120 working pixels.
+connects with unknown light, clipped or outside the picture: no blur of the rest explains them. Nearer
+than half a path and the reach of the votes to a distrusted place nothing is trusted: 70 to 120
+working pixels.
 """
 
 from __future__ import annotations
@@ -93,8 +94,10 @@ def trust_map(
     """
     settings = settings or GuardSettings()
     sharp, blurred = _votes(leftover, present, expected_share, sigma_px, settings)
-    near_clipped = (clipped > settings.clipped_share).astype(np.float32)
-    sharp *= 1.0 - cv2.dilate(near_clipped, _disc(0.5 * path_extent_px + CELL_PX))
+    unknown = (clipped > settings.clipped_share).astype(np.float32)
+    # The last two arguments: what lies outside counts as clipped.
+    disc = _disc(0.5 * path_extent_px + CELL_PX)
+    sharp *= 1.0 - cv2.dilate(unknown, disc, borderType=cv2.BORDER_CONSTANT, borderValue=(1.0,))
     # Where nothing speaks near by, the wider surroundings do; where they are silent too, the small
     # constants do: the measured motion is right.
     far_for, far_against = _smooth(blurred, settings.far_px), _smooth(sharp, settings.far_px)

@@ -224,6 +224,14 @@ def test_edges_of_clipped_light_accuse_no_path_that_reaches_it(
     assert (trust[20, 17] > 0.9) == trusted
 
 
+def test_what_came_from_outside_the_picture_accuses_no_path() -> None:
+    leftover, present = cells(1.0), cells(30.0)
+    leftover[:, :4] = present[:, :4] = 40.0
+    evidence = (leftover, present, cells(0.8), cells(0.1))
+    assert trust_map(*evidence, 80.0, cells(0.0))[20, 2] > 0.9
+    assert trust_map(*evidence, 0.0, cells(0.0))[20, 2] < 0.1
+
+
 def test_values_of_tiles_are_stretched_over_their_cells() -> None:
     values = np.array([[1.0, 1.0, 5.0], [1.0, 1.0, 5.0]])
     large = stretched(values, 20, 30)
