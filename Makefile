@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make demo    see it work: writes demo-output/index.html (no camera, no sensor, no torch)"
-	@echo "make test    run all tests (those of training need torch: make lint installs it)"
+	@echo "make test    run all tests (installs torch: training is tested too)"
 	@echo "make soak    run the long tests, one after the other (a hundred kills, a hundred photographs)"
 	@echo "make aarch64 compare the pictures of a Pi's processors, emulated, with those of this machine"
-	@echo "make lint    ruff and mypy (installs torch: training code is checked too)"
+	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure speed and memory on this machine"
 	@echo "make quality measure the restoration on a simulated test set (PHOTOS= and MOTION= folders)"
 	@echo "make clean   remove the environment and everything that was written here"
@@ -37,7 +37,7 @@ $(VENV)/train.stamp: pyproject.toml | $(BIN)/python
 demo: $(VENV)/run.stamp
 	$(BIN)/stillpi demo --output demo-output
 
-test: $(VENV)/dev.stamp
+test: $(VENV)/train.stamp
 	$(BIN)/python -m pytest
 
 soak: $(VENV)/dev.stamp

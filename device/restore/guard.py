@@ -12,9 +12,9 @@ band of fine detail, both in units of the noise:
 A sharp scene leaves over the share (e - 1) / (b - 1) that its blur would have erased (computed with
 the filter, `expected_share`); a blurred one leaves next to nothing, or what the uncertainty of
 the path explains. Places with neither are decided by their neighbours, and so are those that a path
-connects with unknown light, clipped or outside the picture: no blur of the rest explains them. Nearer
-than half a path and the reach of the votes to a distrusted place nothing is trusted: 70 to 120
-working pixels.
+connects with unknown light, clipped or outside the picture: no blur of the rest explains them.
+Nearer than half a path and the reach of the votes to a distrusted place nothing is trusted: 70 to
+120 working pixels.
 """
 
 from __future__ import annotations
