@@ -20,8 +20,11 @@ QUICK_RESTORATION = """\
 import json, pathlib, shutil, sys
 request = json.load(sys.stdin)
 photo, bundle = pathlib.Path(request["target"]), pathlib.Path(request["bundle"])
-shutil.copyfile(bundle / "frame.jpg", photo)
-photo.with_suffix(".json").write_text('{"warnings": []}')
+try:
+    shutil.copyfile(bundle / "frame.jpg", photo)
+    photo.with_suffix(".json").write_text('{"warnings": []}')
+except OSError:
+    sys.exit(4)  # the disk, as the real one says it
 """
 """In the place of a restoration: the picture as it is, without loading a library."""
 

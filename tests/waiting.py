@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 
 
-def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
-    """Return once the condition holds; fail when it does not in time."""
+def until(
+    condition: Callable[[], object], timeout_s: float = 30.0, *, every_s: float = 0.01
+) -> None:
+    """Return once the condition holds, looked at so often; fail when it does not in time."""
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
+        time.sleep(every_s)

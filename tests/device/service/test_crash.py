@@ -117,7 +117,9 @@ def crash_again_and_again(
         trigger.start()
         service.start()
         try:
-            for _ in range(kills):
+            for kill in range(kills):
+                if kill % 2:  # a busy machine would not get beyond the start
+                    service.wait_until_ready()
                 time.sleep(chance.uniform(0, longest_s))
                 if len(trigger.acknowledged) >= most_photographs:
                     trigger.halt.set()
