@@ -19,6 +19,7 @@ from device.frame_file import encode_jpeg
 from device.kernels.encode import PATHS_STRIDE_PX
 from device.kernels.field import KernelField, SyncError, kernel_field
 from device.motion.frame_motion import frame_motion
+from device.restore.cells import cell_means
 from device.restore.filter_stage import filter_photo
 from device.restore.grid import grid_for
 from device.restore.noise import estimate_noise, noise_variance
@@ -84,10 +85,8 @@ class Measured:
     def noise_cells(self, rows: slice, columns: slice) -> Image:
         """(1, rows / 8, columns / 8) standard deviation of the noise, as the device gives it."""
         linear = to_linear(self.blurred[rows, columns], "srgb")
-        level = linear.mean(axis=2)
-        down, across = (side // PATHS_STRIDE_PX for side in level.shape)
-        cells = level.reshape(down, PATHS_STRIDE_PX, across, PATHS_STRIDE_PX).mean(axis=(1, 3))
-        return np.asarray(np.sqrt(noise_variance(cells, self.noise, "srgb"))[None], np.float32)
+        level = cell_means(linear.mean(axis=2), PATHS_STRIDE_PX)
+        return np.asarray(np.sqrt(noise_variance(level, self.noise, "srgb"))[None], np.float32)
 
 
 def measure(

@@ -69,15 +69,6 @@ def evidence_tiles(tiles: Image, path_px: NDArray[np.floating], plane: Frequency
     return evidence
 
 
-def cell_means(values: Image) -> Image:
-    """Means over cells of CELL_PX squared; the last row and column of cells may be smaller."""
-    rows, columns = values.shape
-    pad = ((0, -rows % CELL_PX), (0, -columns % CELL_PX))
-    padded = np.pad(values, pad, mode="edge") if any(side for _, side in pad) else values
-    shape = (padded.shape[0] // CELL_PX, CELL_PX, padded.shape[1] // CELL_PX, CELL_PX)
-    return np.asarray(padded.reshape(shape).mean(axis=(1, 3)), np.float32)
-
-
 def trust_map(
     leftover: Image,
     present: Image,

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from device.capture.camera import NoiseModel
 from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid, process_tiles
+from device.restore.cells import cell_means
 from device.restore.grid import FINE, ignored_px
 from device.restore.guard import (
     CELL_PX,
     blur_extent_px,
-    cell_means,
     evidence_tiles,
     stretched,
     trust_map,
@@ -27,6 +27,7 @@ from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 
 Image = NDArray[np.float32]
 
+_CELL_ROWS = 16
 _UNHEEDED_SHARE = 0.5
 """Of what cores ignore of the path beyond what does not show (LOG.md)."""
 
@@ -79,10 +80,12 @@ def guard_photo(
     # Strips begin and end on whole cells: the grid's step and overlap are multiples of a cell.
     for first, (left_over, fine) in strips:
         last = first + len(fine)
-        unit = scale * noise_variance(cell_means(luminances(first, last)[0]), noise, photo.tone)
+        unit = scale * noise_variance(
+            cell_means(luminances(first, last)[0], CELL_PX), noise, photo.tone
+        )
         cells = slice(first // CELL_PX, -(-last // CELL_PX))
-        leftover[cells] = cell_means(np.square(left_over)) / unit
-        present[cells] = cell_means(np.square(fine)) / unit
+        leftover[cells] = cell_means(np.square(left_over), CELL_PX) / unit
+        present[cells] = cell_means(np.square(fine), CELL_PX) / unit
         show("guard", last / photo.height)
     extent_px = blur_extent_px(field)
     shares = stretched(expected_share, rows, columns)
@@ -99,9 +102,8 @@ def _clipped_cells(photo: WorkingPhoto, rows: int, columns: int) -> Image:
     side = CELL_PX * photo.factor
     height = photo.pixels.shape[0]
     cells = np.empty((rows, columns), np.float32)
-    for row in range(rows):
-        first, last = row * side, min((row + 1) * side, height)
-        clipped = photo.clipped_rows(first, last).mean(axis=0, dtype=np.float32)
-        clipped = np.pad(clipped, (0, columns * side - len(clipped)), mode="edge")
-        cells[row] = clipped.reshape(columns, side).mean(axis=1)
+    for row in range(0, rows, _CELL_ROWS):
+        first, last = row * side, min((row + _CELL_ROWS) * side, height)
+        clipped = photo.clipped_rows(first, last).astype(np.float32)
+        cells[row : row + _CELL_ROWS] = cell_means(clipped, side)
     return cells

@@ -15,6 +15,7 @@ from device.capture.camera import NoiseModel
 from device.kernels.encode import PATHS_STRIDE_PX, paths_view
 from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid, process_tiles
+from device.restore.cells import cell_means
 from device.restore.filter_stage import FilteredRows, worth_undoing
 from device.restore.network import ModelBundle
 from device.restore.noise import noise_variance
@@ -50,7 +51,8 @@ def correct_photo(
         if not field.valid_at(np.array([[u, v]]))[0]:
             return np.asarray(0.5 * (sharp.astype(np.float32) - blurred), np.float32)
         codes = code_of_steps(tile, LIGHT_STEPS, "srgb")
-        level = _cell_means(blurred) / np.float32(LIGHT_STEPS)
+        total = blurred.sum(axis=0, dtype=np.float32)
+        level = cell_means(total, PATHS_STRIDE_PX) / np.float32(3 * LIGHT_STEPS)
         tensors = {
             "blurred": codes[:3],
             "filtered": codes[3:6],
@@ -111,14 +113,6 @@ def _light(blurred: Light, rows: FilteredRows) -> Light:
     luminance += 2 * rows.underdamped.astype(np.int32)
     light[6] = np.clip(luminance, 0, LIGHT_STEPS)
     return light
-
-
-def _cell_means(channels: Light) -> Image:
-    """Mean over the channels and over cells of the paths' stride: (3, s, s) -> (s / 8, s / 8)."""
-    cells, stride = channels.shape[1] // PATHS_STRIDE_PX, PATHS_STRIDE_PX
-    rows = channels.sum(axis=0, dtype=np.uint32).reshape(cells, stride, -1).sum(axis=1)
-    total = rows.reshape(cells, cells, stride).sum(axis=2)
-    return np.asarray(total / np.float32(3 * stride**2), np.float32)
 
 
 def _corners(grid: TileGrid, length: int) -> dict[float, int]:

@@ -16,7 +16,6 @@ from device.restore.grid import grid_for
 from device.restore.guard import (
     CELL_PX,
     blur_extent_px,
-    cell_means,
     stretched,
     trust_map,
 )
@@ -192,16 +191,6 @@ def test_a_path_too_uncertain_to_tell_does_not_accuse() -> None:
     unsure = trust_map(leftover, present, cells(0.8), cells(3.0), 12.0, cells(0.0))
     assert sure[20, 8] < 0.1
     assert unsure[20, 8] > 0.9
-
-
-def test_cell_means_of_a_picture_that_does_not_divide() -> None:
-    values = np.random.default_rng(0).uniform(size=(19, 30)).astype(np.float32)
-    means = cell_means(values)
-    assert means.shape == (3, 4)
-    assert means[1, 2] == pytest.approx(values[8:16, 16:24].mean())
-    # Incomplete cells repeat their last row and column.
-    edge = np.pad(values, ((0, 5), (0, 2)), mode="edge")
-    assert means[2, 3] == pytest.approx(edge[16:, 24:].mean())
 
 
 def test_clipped_places_stay_as_they_are_and_others_do_not() -> None:
