@@ -167,7 +167,12 @@ def test_the_int8_networks_picture_is_the_same_to_its_steps(
     int8_here: Restored,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """A value that rounds the other way within the network moves the result by its whole step."""
+    """To one level where nothing rounds differently, which is nearly everywhere; else in its steps.
+
+    Floats of the two processors differ in their last bits. Where that turns a rounding within the
+    network, its residual moves by a whole step (1.75 levels in the first model that shipped), at
+    most by as many as the self-test allows.
+    """
     manifest = json.loads((int8 / MANIFEST).read_text(encoding="utf-8"))
     largest = math.ceil(manifest["golden"]["tolerance_codes"])
     emulated = restore(FOLDER / processor, int8)
