@@ -57,7 +57,7 @@ class Score:
     """Of one bundle.
 
     quality : of what each method makes of the measured field; of BLURRED, the photograph.
-    psnr_db : by kernel field (EXACT, SWAPS, ERRORS), by method.
+    psnr_db : by kernel field (EXACT, SWAPS, ERRORS), by method; brief ones are in EXACT alone.
     truth_residual : of the truth itself, the least there is.
     layer_psnr_db : within what moved with the camera, as `quality`; empty without such a layer.
     """
@@ -134,6 +134,8 @@ def _judge(
     pictures = {(BLURRED, MEASURED): photo, (TRUTH, MEASURED): truth.sharp}
     for method in methods:
         for told, kernel in fields.items():
+            if method.brief and told not in (MEASURED, EXACT):
+                continue
             restored = method.restore(bundle, kernel)
             if told == MEASURED:
                 found = _quality(bundle, restored.pixels, truth, fields[EXACT])

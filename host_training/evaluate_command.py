@@ -101,6 +101,13 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         "may be given several times, the first is the one that pictures are chosen by",
     )
     parser.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="[NAME=]PATH",
+        help="as --model, but not judged with wrong gyroscope data and single errors",
+    )
+    parser.add_argument(
         "--unguarded", action="store_true", help="also what comes out without the guard"
     )
     parser.add_argument("--threads", type=positive_int, help="default: all processors")
@@ -108,7 +115,9 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 def _methods(args: argparse.Namespace) -> list[Method]:
     threads = args.threads or available_threads()
-    return open_methods(args.model, threads=threads, unguarded=args.unguarded)
+    return open_methods(
+        args.model, threads=threads, unguarded=args.unguarded, compared=args.compare
+    )
 
 
 def run_evaluate(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ without filter or guard.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,11 +47,13 @@ class Method:
 
     restore : the photograph and what is said of its blur, to the picture.
     identity : plain JSON that tells exactly which network this is; empty for the filter.
+    brief : judged by the measured and the exact motion alone, not by wrong ones.
     """
 
     name: str
     restore: Callable[[Bundle, KernelField], Restored]
     identity: dict[str, Any] = field(default_factory=dict)
+    brief: bool = False
 
 
 def device_method(name: str, model: ModelBundle | None, options: RestoreOptions) -> Method:
@@ -123,10 +126,17 @@ def _seed_grid(longer_side_px: int) -> TileGrid:
     return TileGrid(_SMALL_PX if longer_side_px <= _SMALL_PX else 2 * _SMALL_PX, 48, 16)
 
 
-def open_methods(named: Sequence[str], *, threads: int, unguarded: bool = False) -> list[Method]:
+def open_methods(
+    named: Sequence[str],
+    *,
+    threads: int,
+    unguarded: bool = False,
+    compared: Sequence[str] = (),
+) -> list[Method]:
     """The filter, then what `named` says: [NAME=]PATH of a bundle or a seed_unet checkpoint.
 
-    unguarded : the device's methods also without the guard, as rows of their own.
+    unguarded : the device's methods also without the guard, as rows of their own, brief.
+    compared : as `named`, but brief, and last.
     `default` is the model that ships; `none` and, where none ships, `default` add nothing.
     Without NAME a folder's own name is used. Raises ModelError, CheckpointError, and InputError
     for a name given twice and for what is neither.
@@ -136,7 +146,7 @@ def open_methods(named: Sequence[str], *, threads: int, unguarded: bool = False)
     for argument in named:
         given, _, rest = argument.rpartition("=")
         name, folder = given or Path(rest).name, Path(rest)
-        if name in models or any(name == method.name for method in others):
+        if name in models:
             raise InputError("stillpi-train", "--model", f"{name} twice", "NAME=PATH")
         if rest in ("default", "none") or (folder / MANIFEST).is_file():
             if model := choose_model(rest):
@@ -149,5 +159,12 @@ def open_methods(named: Sequence[str], *, threads: int, unguarded: bool = False)
     methods = [device_method(name, model, options) for name, model in models.items()]
     if unguarded:
         free = replace(options, guard=False)
-        methods += [device_method(f"{n}, unguarded", m, free) for n, m in models.items()]
-    return methods + others
+        named_free = ((f"{name}, unguarded", model) for name, model in models.items())
+        methods += [replace(device_method(n, m, free), brief=True) for n, m in named_free]
+    methods += others
+    if compared:
+        methods += [replace(m, brief=True) for m in open_methods(compared, threads=threads)[1:]]
+    for name, count in Counter(method.name for method in methods).items():
+        if count > 1:
+            raise InputError("stillpi-train", "--model", f"{name} twice", "NAME=PATH")
+    return methods

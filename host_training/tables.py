@@ -44,7 +44,8 @@ def _summary(scores: Sequence[Score], name: str) -> dict[str, Any]:
         "residual": _mean_known(q.residual for q in qualities),
         "trusted_share": _mean(q.trusted_share for q in qualities),
     }
-    told = [] if name == BLURRED else [MEASURED, *scores[0].psnr_db]
+    told = [] if name == BLURRED else [MEASURED]
+    told += [kind for kind, found in scores[0].psnr_db.items() if name in found]
     gains = {kind: gains_db(scores, name, kind) for kind in told}
     summary["gain_db"] = {kind: float(values.mean()) for kind, values in gains.items()}
     summary["worst_gain_db"] = {kind: float(values.min()) for kind, values in gains.items()}
@@ -127,9 +128,9 @@ def _told_table(
     kinds: Sequence[str],
     cell: Callable[[Sequence[Score], str, str], str],
 ) -> list[str]:
-    """A row for every kernel field, a column for every method."""
+    """A row for every kernel field, a column for every method that was given them all."""
     names = {MEASURED: "all of them", EXACT: "exact motion (oracle)"}
-    methods = methods_of(scores)
+    methods = [m for m in methods_of(scores) if m in scores[0].psnr_db[kinds[0]]]
     rows = [[names.get(kind, kind), *(cell(scores, m, kind) for m in methods)] for kind in kinds]
     return table(["", *methods], rows)
 

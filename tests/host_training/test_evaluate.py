@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -161,6 +162,21 @@ def test_a_sheet_shows_each_picture_in_its_place(judged: list[Judged]) -> None:
     gains = gains_db([j.score for j in judged], FILTER)
     order = telling([j.score for j in judged], FILTER)
     assert gains[order].tolist() == sorted(gains.tolist())
+
+
+def test_brief_methods_are_told_the_measured_and_the_exact_motion(testset: Path) -> None:
+    truths = {path: read_truth(path).sharp for path in list_bundles(testset)}
+    told: list[KernelField] = []
+    brief = replace(perfect(truths, told), brief=True)
+    methods = [*open_methods([], threads=1), brief]
+    scores = [j.score for j in evaluate(testset, methods, swaps=True, errors=True)]
+    assert len(told) == 3 * 2
+    found = summary_json(scores)["methods"]
+    assert set(found["perfect"]["gain_db"]) == {MEASURED, EXACT}
+    assert set(found[FILTER]["gain_db"]) == {MEASURED, EXACT, *SWAPS, *ERRORS}
+    overview, _, errors, swaps = [t for t in markdown(scores).split("\n\n") if t.startswith("|")]
+    assert "perfect" in overview
+    assert "perfect" not in errors + swaps
 
 
 def test_without_a_model_only_the_filter_is_compared() -> None:

@@ -56,6 +56,20 @@ def test_the_seeds_network_runs_in_tiles_as_it_was_trained(tmp_path: Path) -> No
     np.testing.assert_allclose(restored.pixels[inner], expected[inner], atol=3)
 
 
+def test_what_is_only_compared_is_judged_briefly(tmp_path: Path) -> None:
+    save(tmp_path / "seed", networks.build("seed_unet"), "seed_unet")
+    seed = str(tmp_path / "seed")
+    methods = open_methods(["none"], threads=1, unguarded=True, compared=[seed, f"again={seed}"])
+    assert {m.name: m.brief for m in methods} == {
+        FILTER: False,
+        f"{FILTER}, unguarded": True,
+        "seed": True,
+        "again": True,
+    }
+    with pytest.raises(InputError, match="seed twice"):
+        open_methods([seed], threads=1, compared=[seed])
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "run", networks.build("corrector-S"), "corrector-S")
     with pytest.raises(InputError, match="found corrector-S, expected seed_unet, or a model"):
