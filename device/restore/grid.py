@@ -56,13 +56,9 @@ def grid_for(field: KernelField, width_px: int) -> TileGrid:
     grids = FINE if width_px <= LARGE_WIDTH_PX else COARSE
     extent_px = blur_extent_px(field)
     fitting = next(found for held_px, found in grids.by_extent.items() if extent_px <= held_px)
-    allowed = (g for g in reversed(fitting) if ignored_px(field, g) <= grids.path_change_px)
+    change = path_change(field)
+    allowed = (g for g in reversed(fitting) if change * g.step / 2 <= grids.path_change_px)
     return next(allowed, fitting[0])
-
-
-def ignored_px(field: KernelField, grid: TileGrid) -> float:
-    """How much of the path a core takes for that of its middle is not: rms at its corners."""
-    return path_change(field) * grid.step / 2
 
 
 def path_change(field: KernelField) -> float:

@@ -11,10 +11,12 @@ band of fine detail, both in units of the noise:
 
 A sharp scene leaves over the share (e - 1) / (b - 1) that its blur would have erased (computed with
 the filter, `expected_share`); a blurred one leaves next to nothing, or what the uncertainty of
-the path explains. Places with neither are decided by their neighbours, and so are those that a path
-connects with unknown light, clipped or outside the picture: no blur of the rest explains them.
-Nearer than half a path and the reach of the votes to a distrusted place nothing is trusted: 70 to
-120 working pixels.
+the path explains. Places with neither are decided by their neighbours. Nearer than half a path and
+the reach of the votes to a distrusted place nothing is trusted: 70 to 120 working pixels.
+
+What a path connects with unknown light, clipped or outside the picture, no blur of the rest
+explains. The filter rings there, and what it leaves over counts against it; a network has taken the
+ringing away, and such places are decided by their neighbours.
 """
 
 from __future__ import annotations
@@ -76,19 +78,23 @@ def trust_map(
     sigma_px: Image,
     path_extent_px: float,
     clipped: Image,
+    *,
+    rings: bool,
     settings: GuardSettings | None = None,
 ) -> Image:
     """Trust 0..1 for every cell, none in what is clipped: there the photograph stands.
 
     leftover, present : cells' power in units of noise; expected_share : of a sharp scene;
     sigma_px : uncertainty of the path; clipped : share of clipped pixels; all (rows, columns).
+    rings : the result beside unknown light, as the filter's does without a network.
     """
     settings = settings or GuardSettings()
     sharp, blurred = _votes(leftover, present, expected_share, sigma_px, settings)
-    unknown = (clipped > settings.clipped_share).astype(np.float32)
-    # The last two arguments: what lies outside counts as clipped.
-    disc = _disc(0.5 * path_extent_px + CELL_PX)
-    sharp *= 1.0 - cv2.dilate(unknown, disc, borderType=cv2.BORDER_CONSTANT, borderValue=(1.0,))
+    if not rings:
+        unknown = (clipped > settings.clipped_share).astype(np.float32)
+        # The last two arguments: what lies outside counts as clipped.
+        disc = _disc(0.5 * path_extent_px + CELL_PX)
+        sharp *= 1.0 - cv2.dilate(unknown, disc, borderType=cv2.BORDER_CONSTANT, borderValue=(1.0,))
     # Where nothing speaks near by, the wider surroundings do; where they are silent too, the small
     # constants do: the measured motion is right.
     far_for, far_against = _smooth(blurred, settings.far_px), _smooth(sharp, settings.far_px)

@@ -12,7 +12,6 @@ from device.capture.camera import NoiseModel
 from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid, process_tiles
 from device.restore.cells import cell_means
-from device.restore.grid import FINE, ignored_px
 from device.restore.guard import (
     CELL_PX,
     blur_extent_px,
@@ -28,8 +27,6 @@ from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 Image = NDArray[np.float32]
 
 _CELL_ROWS = 16
-_UNHEEDED_SHARE = 0.5
-"""Of what cores ignore of the path beyond what does not show (LOG.md)."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +52,14 @@ def guard_photo(
     expected_share: NDArray[np.float64],
     grid: TileGrid,
     *,
+    rings: bool,
     threads: int,
     show: Callable[[str, float], None],
 ) -> Verdict:
-    """Compare photograph and re-blurred result, all at the working scale."""
+    """Compare photograph and re-blurred result, all at the working scale.
+
+    rings : as in trust_map.
+    """
     weights = LUMINANCE if photo.channels == 3 else np.ones(1, np.float32)
     plane = frequency_plane(grid.size)
 
@@ -89,11 +90,9 @@ def guard_photo(
         show("guard", last / photo.height)
     extent_px = blur_extent_px(field)
     shares = stretched(expected_share, rows, columns)
-    # What is left over because the path changes within tiles is not the motion's fault.
-    unheeded_px = _UNHEEDED_SHARE * max(ignored_px(field, grid) - FINE.path_change_px, 0.0)
-    sigma_px = np.hypot(stretched(field.sigma_px, rows, columns), np.float32(unheeded_px))
+    sigma_px = stretched(field.sigma_px, rows, columns)
     clipped = _clipped_cells(photo, rows, columns)
-    trust = trust_map(leftover, present, shares, sigma_px, extent_px, clipped)
+    trust = trust_map(leftover, present, shares, sigma_px, extent_px, clipped, rings=rings)
     return Verdict(trust, leftover)
 
 

@@ -116,7 +116,7 @@ def _restore(
         if options.guard:
             verdict = guard_photo(
                 photo, change, working_field, noise, expected_share, grid,
-                threads=options.threads, show=show,
+                rings=model is None, threads=options.threads, show=show,
             )  # fmt: skip
             trust, report.guard = verdict.trust, verdict.to_json()
     with report.stage("blend"):

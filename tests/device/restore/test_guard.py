@@ -71,7 +71,15 @@ def judged(photo: WorkingPhoto, field: KernelField) -> tuple[Verdict, NDArray[np
     grid = grid_for(field, photo.width)
     found = filter_photo(photo, field, NOISE, grid, threads=1, show=silent)
     verdict = guard_photo(
-        photo, found.change, field, NOISE, found.expected_share, grid, threads=1, show=silent
+        photo,
+        found.change,
+        field,
+        NOISE,
+        found.expected_share,
+        grid,
+        rings=True,
+        threads=1,
+        show=silent,
     )
     return verdict, found.change
 
@@ -156,7 +164,7 @@ def cells(value: float, shape: tuple[int, int] = (40, 50)) -> Image:
 
 def test_silence_everywhere_means_the_measured_motion_is_right() -> None:
     """A clear sky: only noise is present, and only noise is left over."""
-    trust = trust_map(cells(1.0), cells(1.0), cells(0.8), cells(0.1), 12.0, cells(0.0))
+    trust = trust_map(cells(1.0), cells(1.0), cells(0.8), cells(0.1), 12.0, cells(0.0), rings=True)
     assert trust.min() > 0.99
 
 
@@ -166,7 +174,7 @@ def test_silent_places_follow_their_surroundings() -> None:
     leftover[:, :20] = present[:, :20] = 40.0  # sharp on the left
     leftover[18:22, 8:12] = present[18:22, 8:12] = 1.0  # a smooth spot within
     present[18:22, 38:42] = 1.0  # and one within the blurred right half
-    trust = trust_map(leftover, present, cells(0.8), cells(0.1), 12.0, cells(0.0))
+    trust = trust_map(leftover, present, cells(0.8), cells(0.1), 12.0, cells(0.0), rings=True)
     assert trust[20, 10] < 0.05
     assert trust[20, 40] > 0.95
 
@@ -177,7 +185,7 @@ def test_nothing_is_trusted_nearer_than_half_a_path() -> None:
     reached = []
     for extent_px in (0.0, 80.0, 160.0):
         share, sigma_px, clipped = (cells(value, (60, 60)) for value in (0.8, 0.1, 0.0))
-        trust = trust_map(leftover, present, share, sigma_px, extent_px, clipped)
+        trust = trust_map(leftover, present, share, sigma_px, extent_px, clipped, rings=True)
         reached.append(int((trust[30] < 0.5).sum()))
     assert reached[1] - reached[0] == pytest.approx(2 * 40 / CELL_PX, abs=2)
     assert reached[2] - reached[0] == pytest.approx(2 * 80 / CELL_PX, abs=2)
@@ -187,8 +195,8 @@ def test_a_path_too_uncertain_to_tell_does_not_accuse() -> None:
     """With an error of pixels a correct restoration leaves as much over as a sharp scene."""
     leftover, present = cells(1.0), cells(30.0)
     leftover[:, :25] = 30.0
-    sure = trust_map(leftover, present, cells(0.8), cells(0.1), 12.0, cells(0.0))
-    unsure = trust_map(leftover, present, cells(0.8), cells(3.0), 12.0, cells(0.0))
+    sure = trust_map(leftover, present, cells(0.8), cells(0.1), 12.0, cells(0.0), rings=True)
+    unsure = trust_map(leftover, present, cells(0.8), cells(3.0), 12.0, cells(0.0), rings=True)
     assert sure[20, 8] < 0.1
     assert unsure[20, 8] > 0.9
 
@@ -196,20 +204,23 @@ def test_a_path_too_uncertain_to_tell_does_not_accuse() -> None:
 def test_clipped_places_stay_as_they_are_and_others_do_not() -> None:
     clipped = cells(0.0)
     clipped[10:30, 10:30] = 1.0
-    trust = trust_map(cells(1.0), cells(1.0), cells(0.8), cells(0.1), 12.0, clipped)
+    trust = trust_map(cells(1.0), cells(1.0), cells(0.8), cells(0.1), 12.0, clipped, rings=True)
     assert trust[20, 20] == pytest.approx(0.0, abs=1e-6)
     assert trust[2, 45] == pytest.approx(1.0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("extent_px", "trusted"), [(80.0, True), (0.0, False)])
+@pytest.mark.parametrize(
+    ("extent_px", "rings", "trusted"),
+    [(80.0, False, True), (80.0, True, False), (0.0, False, False)],
+)
 def test_edges_of_clipped_light_accuse_no_path_that_reaches_it(
-    extent_px: float, trusted: bool
+    extent_px: float, rings: bool, trusted: bool
 ) -> None:
     """A burnt-out window's edge is left over whatever the motion; out of its reach that counts."""
     leftover, present, clipped = cells(1.0), cells(30.0), cells(0.0)
     leftover[:, 16:21] = present[:, 16:21] = 40.0
     clipped[:, 21:25] = 0.5
-    trust = trust_map(leftover, present, cells(0.8), cells(0.1), extent_px, clipped)
+    trust = trust_map(leftover, present, cells(0.8), cells(0.1), extent_px, clipped, rings=rings)
     assert (trust[20, 17] > 0.9) == trusted
 
 
@@ -217,8 +228,9 @@ def test_what_came_from_outside_the_picture_accuses_no_path() -> None:
     leftover, present = cells(1.0), cells(30.0)
     leftover[:, :4] = present[:, :4] = 40.0
     evidence = (leftover, present, cells(0.8), cells(0.1))
-    assert trust_map(*evidence, 80.0, cells(0.0))[20, 2] > 0.9
-    assert trust_map(*evidence, 0.0, cells(0.0))[20, 2] < 0.1
+    assert trust_map(*evidence, 80.0, cells(0.0), rings=False)[20, 2] > 0.9
+    assert trust_map(*evidence, 80.0, cells(0.0), rings=True)[20, 2] < 0.1
+    assert trust_map(*evidence, 0.0, cells(0.0), rings=False)[20, 2] < 0.1
 
 
 def test_values_of_tiles_are_stretched_over_their_cells() -> None:
