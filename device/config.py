@@ -167,8 +167,8 @@ class OutputConfig(Section):
 class RestorationConfig(Section):
     """How photographs are restored."""
 
-    model: Literal["default", "none"] | FilePath = Field(
-        default="default", description="default, none or the path of a model bundle"
+    model: Literal["default", "small", "none"] | FilePath = Field(
+        default="default", description="default, small, none or the path of a model bundle"
     )
     threads: int | None = Field(
         default=None, ge=1, le=64, description="a number of threads, 1 to 64"

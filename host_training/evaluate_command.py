@@ -97,7 +97,7 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[NAME=]PATH",
-        help="a model bundle or a seed_unet checkpoint, `default` for the model that ships; "
+        help="a model bundle or a seed_unet checkpoint, `default` or `small` for those that ship; "
         "may be given several times, the first is the one that pictures are chosen by",
     )
     parser.add_argument(

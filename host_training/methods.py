@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.bundle import Bundle
-from device.commands.restoring import choose_model
+from device.commands.restoring import SHIPPED_MODELS, choose_model
 from device.errors import InputError
 from device.kernels.encode import vector_view
 from device.kernels.field import KernelField
@@ -137,7 +137,7 @@ def open_methods(
 
     unguarded : the device's methods also without the guard, as rows of their own, brief.
     compared : as `named`, but brief, and last.
-    `default` is the model that ships; `none` and, where none ships, `default` add nothing.
+    `default` and `small` are the models that ship; `none` adds nothing.
     Without NAME a folder's own name is used. Raises ModelError, CheckpointError, and InputError
     for a name given twice and for what is neither.
     """
@@ -148,7 +148,7 @@ def open_methods(
         name, folder = given or Path(rest).name, Path(rest)
         if name in models:
             raise InputError("stillpi-train", "--model", f"{name} twice", "NAME=PATH")
-        if rest in ("default", "none") or (folder / MANIFEST).is_file():
+        if rest in (*SHIPPED_MODELS, "none") or (folder / MANIFEST).is_file():
             if model := choose_model(rest):
                 models[name] = model
         elif folder.is_dir():

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from device.restore.network import ModelBundle
     from device.restore.pipeline import Restoration, RestoreOptions
 
-DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "default"
+SHIPPED_MODELS = ("default", "small")
+MODELS = Path(__file__).resolve().parent.parent / "models"
 FAILED_DEFAULT_MODEL = "the default model does not run here: the result is the filter's"
 
 StageProgress = Callable[[str, float], None]
@@ -32,8 +33,8 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default="default",
-        metavar="default|none|PATH",
-        help="network that cleans up after the filter: the one that ships with stillpi, "
+        metavar="default|small|none|PATH",
+        help="network that cleans up after the filter: one of the two that ship with stillpi, "
         "none (the filter alone), or the folder of a model bundle (default: %(default)s)",
     )
     parser.add_argument(
@@ -56,7 +57,7 @@ def model_folder(name: str) -> Path | None:
     """The bundle that --model names; None for `none`."""
     if name == "none":
         return None
-    return DEFAULT_MODEL if name == "default" else Path(name)
+    return MODELS / name if name in SHIPPED_MODELS else Path(name)
 
 
 def choose_model(name: str) -> ModelBundle | None:

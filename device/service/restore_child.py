@@ -22,7 +22,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from device.commands.restoring import one_line
+from device.commands.restoring import SHIPPED_MODELS, one_line
 from device.commands.shoot import restore_or_keep
 from device.config import Config
 from device.errors import ModelError, StillpiError
@@ -93,7 +93,7 @@ def restore(request: Request) -> dict[str, Any]:
 
 
 def _with_model(config: Config, model: str) -> Config:
-    chosen = model if model in ("default", "none") else Path(model)
+    chosen = model if model in (*SHIPPED_MODELS, "none") else Path(model)
     section = config.restoration.model_copy(update={"model": chosen})
     return config.model_copy(update={"restoration": section})
 

@@ -1,4 +1,4 @@
-"""The model that ships: sound, licensed, small, used without being asked, and worth its time."""
+"""The models that ship: sound, licensed, small, used without being asked, and worth its time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from device.bundle import Bundle, read_bundle
-from device.commands.restoring import DEFAULT_MODEL, choose_model
+from device.commands.restoring import MODELS, SHIPPED_MODELS, choose_model
 from device.demo.pictures import psnr_db
 from device.demo.twin_shot import TwinShot, take_twin_photo
 from device.restore.network import MANIFEST
@@ -34,8 +34,9 @@ def gain_db(bundle: Bundle, shot: TwinShot, model: str) -> float:
     return psnr_db(restored, shot.truth) - psnr_db(bundle.read_pixels(), shot.truth)
 
 
-def test_what_it_was_trained_on_is_listed_with_permissive_licences() -> None:
-    manifest = json.loads((DEFAULT_MODEL / MANIFEST).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", SHIPPED_MODELS)
+def test_what_it_was_trained_on_is_listed_with_permissive_licences(name: str) -> None:
+    manifest = json.loads((MODELS / name / MANIFEST).read_text(encoding="utf-8"))
     data = manifest["training"]["data"]
     assert len(data) >= 2
     assert all(entry["licence"].startswith(PERMISSIVE) for entry in data)
@@ -47,12 +48,16 @@ def test_what_it_was_trained_on_is_listed_with_permissive_licences() -> None:
     assert manifest["metrics"]["command"].startswith("stillpi-train evaluate")
 
 
-def test_it_is_small() -> None:
-    assert sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir()) < 3e6
+@pytest.mark.parametrize(("name", "most_bytes"), [("default", 3e6), ("small", 1.5e6)])
+def test_it_is_small(name: str, most_bytes: float) -> None:
+    assert sum(path.stat().st_size for path in (MODELS / name).iterdir()) < most_bytes
 
 
-def test_it_gains_over_the_filter(bundle: Bundle, shot: TwinShot) -> None:
-    assert gain_db(bundle, shot, "default") > gain_db(bundle, shot, "none") + 1.0
+@pytest.mark.parametrize(("name", "least_db"), [("default", 1.0), ("small", 0.7)])
+def test_it_gains_over_the_filter(
+    bundle: Bundle, shot: TwinShot, name: str, least_db: float
+) -> None:
+    assert gain_db(bundle, shot, name) > gain_db(bundle, shot, "none") + least_db
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0])
@@ -63,8 +68,9 @@ def test_a_dead_or_backward_gyroscope_spoils_nothing(
     assert gain_db(replace(bundle, samples=wrong), shot, "default") > -0.2
 
 
-def test_its_log_is_kept() -> None:
-    manifest = json.loads((DEFAULT_MODEL / MANIFEST).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", SHIPPED_MODELS)
+def test_its_log_is_kept(name: str) -> None:
+    manifest = json.loads((MODELS / name / MANIFEST).read_text(encoding="utf-8"))
     log = Path(__file__).parents[2] / manifest["training"]["log"]
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
     assert steps[-1] == manifest["training"]["step"]

@@ -31,7 +31,7 @@ from device.capture.scene import (
     simulated_calibration,
 )
 from device.capture.twin import TwinCamera, TwinSettings
-from device.commands.restoring import DEFAULT_MODEL
+from device.commands.restoring import MODELS
 from device.motion.recordings import read_recordings
 from device.motion.sources import Playback
 from device.restore.network import MANIFEST
@@ -92,7 +92,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model that ships with its int8 network alone: which one is faster here is no matter."""
     folder = tmp_path_factory.mktemp("model") / "int8"
-    shutil.copytree(DEFAULT_MODEL, folder)
+    shutil.copytree(MODELS / "default", folder)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     manifest["alternatives"] = []
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")

@@ -81,7 +81,7 @@ def test_the_report_beside_it_says_what_was_done(good: Path, tmp_path: Path) -> 
 def test_without_a_default_model_the_report_says_so(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("device.commands.restoring.DEFAULT_MODEL", tmp_path / "absent")
+    monkeypatch.setattr("device.commands.restoring.MODELS", tmp_path / "absent")
     assert deblur(good, "-o", tmp_path / "photo.jpg") == 0
     report = json.loads((tmp_path / "photo.json").read_text())
     assert report["model"] is None
@@ -132,8 +132,8 @@ def test_a_default_model_that_fails_its_self_test_costs_the_network_alone(
     good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch, network: bytes, found: str,
 ) -> None:  # fmt: skip
-    folder = replace_file(good_bundle(tmp_path / "model"), "model.onnx", network)
-    monkeypatch.setattr("device.commands.restoring.DEFAULT_MODEL", folder)
+    folder = replace_file(good_bundle(tmp_path / "default"), "model.onnx", network)
+    monkeypatch.setattr("device.commands.restoring.MODELS", folder.parent)
     assert deblur(good, "-o", tmp_path / "photo.jpg") == 0
     assert deblur(good, "-o", tmp_path / "filtered.jpg", "--model", "none") == 0
     assert (tmp_path / "photo.jpg").read_bytes() == (tmp_path / "filtered.jpg").read_bytes()
