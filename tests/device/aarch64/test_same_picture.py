@@ -46,7 +46,7 @@ SHUTTER_NS = 14_000_000_000  # of the recording: the hand turns by some 20 deg/s
 EXPOSURE_NS = 66_666_667
 LIMIT_S = 3 * 3600
 
-RARE_SHARE = 0.02
+RARE_SHARE = 0.001
 """Of the values, those that may differ by more than a level where an int8 network ran."""
 
 
@@ -167,14 +167,13 @@ def test_the_int8_networks_picture_is_the_same_to_its_steps(
     int8_here: Restored,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """To one level where nothing rounds differently, which is nearly everywhere; else in its steps.
+    """To one level but for one value in a thousand, and those to four steps of the network.
 
     Floats of the two processors differ in their last bits. Where that turns a rounding within the
-    network, its residual moves by a whole step (1.75 levels in the first model that shipped), at
-    most by as many as the self-test allows.
+    network, its residual moves by a step, seldom by several; the self-test allows two.
     """
     manifest = json.loads((int8 / MANIFEST).read_text(encoding="utf-8"))
-    largest = math.ceil(manifest["golden"]["tolerance_codes"])
+    largest = math.ceil(2 * manifest["golden"]["tolerance_codes"])
     emulated = restore(FOLDER / processor, int8)
     counts = differences(int8_here, emulated)
     record_property("figures", figures(counts, emulated))
