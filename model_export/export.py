@@ -36,6 +36,10 @@ def to_onnx(network: nn.Module, *, tile_size: int) -> bytes:
         )
     if program is None:
         raise RuntimeError("the exporter returned no program")
+    model = program.model_proto
+    # The exporter writes down where in whose folders each operator was called.
+    for node in model.graph.node:
+        del node.metadata_props[:]
     content = io.BytesIO()
-    onnx.save_model(program.model_proto, content)
+    onnx.save_model(model, content)
     return content.getvalue()

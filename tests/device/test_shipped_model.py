@@ -48,6 +48,11 @@ def test_what_it_was_trained_on_is_listed_with_permissive_licences(name: str) ->
     assert manifest["metrics"]["command"].startswith("stillpi-train evaluate")
 
 
+@pytest.mark.parametrize("network", sorted(MODELS.glob("*/*.onnx")), ids=lambda p: p.name)
+def test_no_folder_of_who_built_it_is_told(network: Path) -> None:
+    assert b".py" not in network.read_bytes()
+
+
 @pytest.mark.parametrize(("name", "most_bytes"), [("default", 3e6), ("small", 1.5e6)])
 def test_it_is_small(name: str, most_bytes: float) -> None:
     assert sum(path.stat().st_size for path in (MODELS / name).iterdir()) < most_bytes
