@@ -69,10 +69,10 @@ def quantise(model: bytes, tiles: Iterable[Tile], *, scheme: Scheme = "U8S8") ->
 def _bounded_output(graph: onnx.GraphProto) -> dict[str, list[dict[str, Any]]]:
     """RESIDUAL_RANGE for the output and whatever is only moved on its way there."""
     producers = {name: node for node in graph.node for name in node.output}
+    bound = {"rmin": np.float32(-RESIDUAL_RANGE), "rmax": np.float32(RESIDUAL_RANGE)}
     name, bounded = graph.output[0].name, {}
     while True:
-        low, high = np.float32(-RESIDUAL_RANGE), np.float32(RESIDUAL_RANGE)
-        bounded[name] = [{"rmin": low, "rmax": high}]
+        bounded[name] = [bound]
         if name not in producers or producers[name].op_type in COMPUTES:
             return bounded
         name = producers[name].input[0]

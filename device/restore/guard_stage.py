@@ -63,10 +63,13 @@ def guard_photo(
     weights = LUMINANCE if photo.channels == 3 else np.ones(1, np.float32)
     plane = frequency_plane(grid.size)
 
-    def luminances(first: int, last: int) -> Image:
-        luminance = np.tensordot(weights, photo.linear_rows(first, last), axes=1)
+    def luminance(first: int, last: int) -> Image:
+        return np.tensordot(weights, photo.linear_rows(first, last), axes=1)
+
+    def before_and_after(first: int, last: int) -> Image:
+        before = luminance(first, last)
         step = change[first:last].astype(np.float32) @ (CHANGE_UNIT * weights)
-        return np.stack([luminance, luminance + step])
+        return np.stack([before, before + step])
 
     def work(tiles: Image, uv_px: NDArray[np.float64]) -> Image:
         return evidence_tiles(tiles, field.paths_at(uv_px), plane)
@@ -77,13 +80,12 @@ def guard_photo(
     rows, columns = -(-photo.height // CELL_PX), -(-photo.width // CELL_PX)
     leftover = np.empty((rows, columns), np.float32)
     present = np.empty((rows, columns), np.float32)
-    strips = process_tiles(luminances, photo.width, photo.height, work, grid, threads=threads)
+    strips = process_tiles(before_and_after, photo.width, photo.height, work, grid, threads=threads)
     # Strips begin and end on whole cells: the grid's step and overlap are multiples of a cell.
     for first, (left_over, fine) in strips:
         last = first + len(fine)
-        unit = scale * noise_variance(
-            cell_means(luminances(first, last)[0], CELL_PX), noise, photo.tone
-        )
+        level = cell_means(luminance(first, last), CELL_PX)
+        unit = scale * noise_variance(level, noise, photo.tone)
         cells = slice(first // CELL_PX, -(-last // CELL_PX))
         leftover[cells] = cell_means(np.square(left_over), CELL_PX) / unit
         present[cells] = cell_means(np.square(fine), CELL_PX) / unit
