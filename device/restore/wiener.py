@@ -32,7 +32,7 @@ filter held back, and so tells a network what lies there and how far the path ca
 FLOOR_FREQUENCY = 0.02
 """Cycles per pixel from which on the floor is whole."""
 _RINGS = 20
-_HIGH_PASS_SIGMA_PX = 1.5
+HIGH_PASS_SIGMA_PX = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def frequency_plane(size: int) -> FrequencyPlane:
     position = (log_frequency - lowest) / (highest - lowest) * (_RINGS - 1)
     ring = np.rint(position).astype(np.intp).ravel()
     inner_ring = np.minimum(position.astype(np.intp), _RINGS - 2)
-    gaussian = np.exp(-2.0 * (np.pi * _HIGH_PASS_SIGMA_PX) ** 2 * squared)
+    gaussian = np.exp(-2.0 * (np.pi * HIGH_PASS_SIGMA_PX) ** 2 * squared)
     laplacian = 2.0 * np.cos(2.0 * np.pi * down) + 2.0 * np.cos(2.0 * np.pi * across) - 4.0
     laplacian[0, 0] = np.inf
     scene_weight = np.square(1.0 - gaussian) / np.maximum(squared, 1e-6)
