@@ -110,6 +110,6 @@ def _looks(parts: Parts) -> tuple[Pattern, str]:
         return "busy", line
     if now["refuses"] is not None:
         return "refusing", line
-    if now["trouble"] is not None or now["last_failure"] is not None:
+    if any(now[key] is not None for key in ("trouble", "last_failure", "delivery_needs")):
         return "error", line
     return "backlog" if now["queue"]["restore"] >= BACKLOG else "ready", line

@@ -76,7 +76,8 @@ class BackOff:
 class Delivery:
     """Works on the journal's "spool" and "push" jobs; `step` runs in one thread.
 
-    now_s : seconds of CLOCK_BOOTTIME.
+    now_s : seconds of CLOCK_BOOTTIME. needs_person : what the last push failed for, where waiting
+    alone will not mend it.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Delivery:
         self._stop = threading.Event()
         self._told: dict[JobKind, str] = {}
         self._looked_back = config.push is None
+        self.needs_person: str | None = None
 
     def stop(self) -> None:
         """End a push that is going on; any thread may call this. Its job is due again."""
@@ -202,6 +204,7 @@ class Delivery:
             self._close_session()
             if self._stop.is_set():
                 return
+            self.needs_person = str(error) if error.needs_person else None
             now_s, of_its_own = self._now_s(), error.reason == "name"
             again_s = now_s + NAME_AGAIN_S if of_its_own else self._server.failed(now_s)
             self._fail(journal, job, str(error), again_s)
@@ -213,6 +216,7 @@ class Delivery:
             self._fail(journal, job, reason, self._server.failed(self._now_s()))
         else:
             self._server.succeeded()
+            self.needs_person = None
             self._went_well("push")
             journal.pushed(job, place(server))
         finally:

@@ -51,6 +51,7 @@ class Surroundings:
 
     open_rig : opens camera and motion sensor. deliver : does what delivery is due, returns for
         how many seconds nothing is. stop_delivery : ends a delivery that is going on.
+    delivery_needs : what a person must mend before it can deliver.
     make_room : deletes what retention allows. refuse : why no photograph may be taken now.
     """
 
@@ -59,6 +60,7 @@ class Surroundings:
     make_room: Callable[[Journal], object]
     refuse: Callable[[], str | None]
     stop_delivery: Callable[[], None] = lambda: None
+    delivery_needs: Callable[[], str | None] = lambda: None
     notifier: Notifier = field(default_factory=Notifier)
     clock: Clock = field(default_factory=Clock)
 
@@ -168,6 +170,7 @@ class Parts:
             self._around.clock.now(),
             running_s=time.monotonic() - self._began_s,
             refuses=self._around.refuse(),
+            delivery_needs=self._around.delivery_needs(),
         )
 
     # --- steps

@@ -14,12 +14,20 @@ Reason = Literal[
 ]
 
 
+_MAY_PASS: frozenset[Reason] = frozenset({"connection", "other"})
+
+
 class PushError(StillpiError, OSError):
     """A photograph was not pushed. reason : what kind of mistake; `name` is of that file alone."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         self.reason = reason
         super().__init__(message)
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether waiting alone will not mend it."""
+        return self.reason not in _MAY_PASS
 
 
 _KNOWN: tuple[tuple[str, Reason, str], ...] = (

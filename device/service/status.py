@@ -35,6 +35,7 @@ def gather(
     *,
     running_s: float,
     refuses: str | None,
+    delivery_needs: str | None,
 ) -> dict[str, Any]:
     """Everything `stillpi status --json` shows; stable keys, plain JSON."""
     counts, newest = journal.counts(), journal.newest()
@@ -47,6 +48,7 @@ def gather(
         "trouble": photographer.trouble,
         "refuses": refuses,
         "last_failure": photographer.last_failure,
+        "delivery_needs": delivery_needs,
         "model": restorer.models()[0],
         "queue": {**counts.waiting, "again": counts.again, "restoring": restorer.restoring},
         "errors": {kind: error for kind, error in errors.items() if error is not None},

@@ -24,6 +24,7 @@ def surroundings(config: Config, clock: Clock | None = None) -> Surroundings:
         open_rig=lambda: open_rig(config),
         deliver=delivery.step,
         stop_delivery=delivery.stop,
+        delivery_needs=lambda: delivery.needs_person,
         make_room=lambda journal: retention.enforce(
             journal, config.retention, folders, clock.now()
         ),

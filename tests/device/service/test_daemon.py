@@ -27,6 +27,7 @@ from device.service.clock import boot_s
 from device.service.control import ControlError, ask
 from device.service.daemon import EXIT_FAILED, EXIT_STOPPED, Daemon
 from device.service.journal import Journal
+from device.service.led import Led
 from device.service.names import Folders, bundle_name
 from device.service.notify import Notifier
 from device.service.parts import Surroundings
@@ -72,6 +73,7 @@ class Service:
         )
         self.config: Config = load_config(path)
         self.room: str | None = None
+        self.delivery_needs: str | None = None
         self.delivers = True
         self.code: int | None = None
         self.notifier = Notifier({})
@@ -82,6 +84,7 @@ class Service:
             deliver=self.deliver,
             make_room=lambda journal: None,
             refuse=lambda: self.room,
+            delivery_needs=lambda: self.delivery_needs,
             notifier=self.notifier,
         )
         return Daemon(self.config, self.folders, around)
@@ -178,6 +181,27 @@ def test_without_a_camera_everything_else_goes_on(service: Service) -> None:
         with pytest.raises(ControlError, match="no camera number 0"):
             service.ask(do="trigger")
         assert service.status()["trouble"] == "no camera: no camera number 0"
+
+
+def test_the_light_shows_that_delivery_needs_a_person(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    @contextmanager
+    def light(config: object) -> Iterator[Led]:
+        led = Led()
+        monkeypatch.setattr(led, "show", shown.append)
+        yield led
+
+    monkeypatch.setattr(daemon_module, "open_led", light)
+    with service.running():
+        until(lambda: shown[-1:] == ["ready"])
+        service.delivery_needs = "me@nas:in: others may read the key"
+        until(lambda: shown[-1] == "error")
+        assert service.status()["delivery_needs"] == "me@nas:in: others may read the key"
+        service.delivery_needs = None
+        until(lambda: shown[-1] == "ready")
 
 
 def test_what_a_killed_service_left_is_put_in_order(

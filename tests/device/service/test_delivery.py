@@ -288,6 +288,7 @@ def test_a_server_that_is_down_and_comes_back(
             numbers.append(camera.photograph())  # reaches the spool at once
     assert caplog.text.count("nothing listens on port") == 1  # told once, not at every try
     assert "nothing listens on port" in (camera.journal.last_error("push") or "")
+    assert camera.delivery.needs_person is None
     assert not any(camera.known(number).is_delivered for number in numbers)
     assert len(camera.spooled()) == 20
     sshd.start()
@@ -320,10 +321,12 @@ def test_a_changed_host_key_stops_pushing_until_it_is_mended(sshd: Sshd, tmp_pat
     number = camera.photograph()
     camera.work()
     assert "ssh-keygen -R" in (camera.journal.last_error("push") or "")
+    assert "ssh-keygen -R" in (camera.delivery.needs_person or "")
     assert names(sshd.inbox) == []
     sshd.trust()
     camera.now_s += 5
     camera.work()
+    assert camera.delivery.needs_person is None
     assert content_is_right(camera, number, sshd.inbox)
     camera.journal.close()
 
