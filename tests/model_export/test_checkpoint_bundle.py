@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 torch = pytest.importorskip("torch", reason="exporting checkpoints needs the extra `train`")
@@ -124,6 +125,18 @@ def test_int8_stays_close(exported: bytes, scheme: str) -> None:
     strength = np.std([by_torch(network(), tile) for tile in seen]) * 255
     assert len(quantised) < 0.5 * len(exported)
     assert 0 < difference_codes(exported, quantised, seen) < 0.15 * strength
+
+
+def test_long_paths_are_held_though_no_tile_has_them(exported: bytes) -> None:
+    """What lies in no calibration tile is told from what does."""
+    quantised = quantise(exported, tiles(4, SMALL_PX), scheme="U8S8")
+    session = onnxruntime.InferenceSession(quantised, providers=["CPUExecutionProvider"])
+    tile = tiles(1, SMALL_PX, seed=9)[0]  # none is beyond 0.5
+    results = []
+    for longest in (0.6, 0.8):
+        tile["paths"] = np.full_like(tile["paths"], longest)
+        results.append(session.run(None, tile)[0])
+    assert not np.array_equal(*results)
 
 
 def test_int8_without_tiles_is_refused(checkpoint: Path, tmp_path: Path) -> None:
