@@ -10,6 +10,7 @@ images, straight and even ones, there is nothing to tell and nothing to lose.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -52,19 +53,25 @@ def mirror_ratio(
     apart_px = np.abs(field.paths_px + field.paths_px[:, :, ::-1]).max(axis=(2, 3))
     if np.median(apart_px) < _ASYMMETRY_PX:
         return 1.0
-    strengths = []
-    for paths in (field.paths_px, -field.paths_px):
-        proposed = kept = 0.0
-        for part, seen in _parts(photo, replace(field, paths_px=paths), grid, parts):
-            tally = _Tally(FilterPass(part, seen, noise, grid, threads=threads, underdamped=True))
-            change = correct_photo(
-                part, tally, seen, noise, model, threads=threads, show=lambda stage, share: None
-            )
-            proposed += tally.power
-            kept += float(np.square(change, dtype=np.float32).sum(dtype=np.float64))
-        strengths.append(np.sqrt(kept / proposed) if proposed else 1.0)
-    measured, mirrored = strengths
-    return float(measured / mirrored) if mirrored else 1.0
+    both = [replace(field, paths_px=paths) for paths in (field.paths_px, -field.paths_px)]
+    tasks = [task for seen in both for task in _parts(photo, seen, grid, parts)]
+
+    def powers(task: tuple[WorkingPhoto, KernelField]) -> tuple[float, float]:
+        """Of the changes that the filter proposes and that the network makes of them."""
+        part, seen = task
+        tally = _Tally(FilterPass(part, seen, noise, grid, threads=1, underdamped=True))
+        change = correct_photo(
+            part, tally, seen, noise, model, threads=1, show=lambda stage, share: None
+        )
+        return tally.power, float(np.square(change, dtype=np.float32).sum(dtype=np.float64))
+
+    # A part is too small to keep several threads busy.
+    with ThreadPoolExecutor(threads) as pool:
+        proposed, kept = np.array(list(pool.map(powers, tasks))).reshape(2, -1, 2).sum(axis=1).T
+    if not (proposed.all() and kept.all()):
+        return 1.0
+    measured, mirrored = np.sqrt(kept / proposed)
+    return float(measured / mirrored)
 
 
 class _Tally:
