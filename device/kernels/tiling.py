@@ -23,7 +23,7 @@ ReadRows = Callable[[int, int], NDArray[Number]]
 """(first row, row after the last), inside the picture -> (channels, rows, width)."""
 TileFunction = Callable[[NDArray[Number], NDArray[np.float64]], Image]
 """Tiles (n, channels, size, size) and their centres (n, 2) in pixels (u, v) ->
-(n, any channels, size, size)."""
+(n, any channels, size, size), an array of the caller's own."""
 
 BATCH_PIXELS = 130_000
 """Pixels of tiles that go through the function together, 6 tiles of 144 px: threads hinder each
@@ -102,7 +102,9 @@ def process_tiles(
             ) -> Image:
                 tiles = np.stack([strip[:, :, left : left + grid.size] for left in lefts[columns]])
                 centres = np.stack([centres_u[columns], np.full(len(columns), centre_v)], axis=1)
-                return tile_function(tiles, centres) * weight
+                done = tile_function(tiles, centres)
+                done *= weight
+                return done
 
             batches = np.split(np.arange(len(lefts)), range(batch, len(lefts), batch))
             total = _fade(pool.map(work, batches), len(lefts), grid, total)

@@ -73,7 +73,8 @@ class FilterPass:
             threads=self._threads,
         )
         for _, strip in strips:
-            step = np.rint(strip / CHANGE_UNIT).astype(np.int16)
+            strip *= np.float32(1.0 / CHANGE_UNIT)
+            step = np.rint(strip, out=strip).astype(np.int16)
             change = np.ascontiguousarray(np.moveaxis(step[: photo.channels], 0, 2))
             yield FilteredRows(change, step[-1] if self._underdamped else None)
 
