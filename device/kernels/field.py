@@ -63,6 +63,12 @@ class KernelField:
         """The largest side of any path's bounding box: what a PSF's support must hold."""
         return float(np.ptp(self.paths_px, axis=2).max())
 
+    @property
+    def usual_extent_px(self) -> float:
+        """The extent that nine valid paths in ten stay below; 0 where none is valid."""
+        extents = np.ptp(self.paths_px, axis=2).max(axis=-1)
+        return float(np.quantile(extents[self.valid], 0.9)) if self.valid.any() else 0.0
+
     def paths_at(self, uv_px: NDArray[np.floating]) -> NDArray[np.float32]:
         """Paths at pixels (M, 2): (M, 9, 2), bilinear between the four nodes around."""
         return self._interpolate(self.paths_px, uv_px)

@@ -13,7 +13,6 @@ import numpy as np
 
 from device.kernels.field import KernelField
 from device.kernels.tiling import TileGrid
-from device.restore.guard import blur_extent_px
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def grid_for(field: KernelField, width_px: int) -> TileGrid:
     field : at the working scale. width_px : of the whole photograph, at full scale.
     """
     grids = FINE if width_px <= LARGE_WIDTH_PX else COARSE
-    extent_px = blur_extent_px(field)
+    extent_px = field.usual_extent_px
     fitting = next(found for held_px, found in grids.by_extent.items() if extent_px <= held_px)
     change = path_change(field)
     allowed = (g for g in reversed(fitting) if change * g.step / 2 <= grids.path_change_px)

@@ -28,7 +28,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from device.kernels.field import KernelField
 from device.kernels.psf import transfer_function
 from device.restore.wiener import HIGH_PASS_SIGMA_PX, FrequencyPlane
 
@@ -155,9 +154,3 @@ def stretched(values: NDArray[np.float32] | NDArray[np.float64], rows: int, colu
     """One value a tile or a node, stretched over the cells of the picture: (rows, columns)."""
     size = (columns, rows)
     return np.asarray(cv2.resize(values.astype(np.float32), size), np.float32)
-
-
-def blur_extent_px(field: KernelField) -> float:
-    """The extent nine paths in ten stay below: what the reach of the guard follows."""
-    extents = np.ptp(field.paths_px, axis=2).max(axis=-1)
-    return float(np.quantile(extents[field.valid], 0.9)) if field.valid.any() else 0.0

@@ -14,7 +14,6 @@ from device.kernels.tiling import TileGrid, process_tiles
 from device.restore.cells import cell_means
 from device.restore.guard import (
     CELL_PX,
-    blur_extent_px,
     evidence_tiles,
     stretched,
     trust_map,
@@ -90,11 +89,12 @@ def guard_photo(
         leftover[cells] = cell_means(np.square(left_over), CELL_PX) / unit
         present[cells] = cell_means(np.square(fine), CELL_PX) / unit
         show("guard", last / photo.height)
-    extent_px = blur_extent_px(field)
     shares = stretched(expected_share, rows, columns)
     sigma_px = stretched(field.sigma_px, rows, columns)
     clipped = _clipped_cells(photo, rows, columns)
-    trust = trust_map(leftover, present, shares, sigma_px, extent_px, clipped, rings=rings)
+    trust = trust_map(
+        leftover, present, shares, sigma_px, field.usual_extent_px, clipped, rings=rings
+    )
     return Verdict(trust, leftover)
 
 

@@ -22,7 +22,7 @@ from device.motion.frame_motion import FrameMotion, frame_motion
 from device.notices import Notice
 from device.restore.filter_stage import FilterPass, filter_photo
 from device.restore.grid import grid_for
-from device.restore.guard import CELL_PX, blur_extent_px
+from device.restore.guard import CELL_PX
 from device.restore.guard_stage import guard_photo
 from device.restore.mirror import MIRRORED_BELOW, mirror_ratio
 from device.restore.network import ModelBundle
@@ -96,7 +96,7 @@ def _restore(
     with report.stage("noise"):
         noise, source = photo_noise(bundle, pixels)
         report.noise = {"shot": noise.shot, "read": noise.read, "source": source}
-    photo = WorkingPhoto(pixels, bundle.tone, reduction_for(blur_extent_px(field)))
+    photo = WorkingPhoto(pixels, bundle.tone, reduction_for(field.usual_extent_px))
     report.working_scale = 1.0 / photo.factor
     working_field = field.scaled(report.working_scale)
     grid = grid_for(working_field, pixels.shape[1])

@@ -330,6 +330,16 @@ def test_lengths_and_extent() -> None:
     assert field.extent_px == pytest.approx(FOCAL_PX * 0.4 * EXPOSURE_S / 2.0, rel=1e-4)
 
 
+def test_the_usual_extent_forgets_a_stray_path() -> None:
+    field = kernel_field(moving((0, 0, 0), (0.3, 0.4, 0)), camera(), timing(), depth_m=2.0)
+    assert field.usual_extent_px == pytest.approx(field.extent_px, rel=1e-4)
+    usual_px = field.extent_px
+    field.paths_px[0, 0] *= 20
+    assert field.usual_extent_px == pytest.approx(usual_px, rel=1e-4)
+    field.valid[:] = False
+    assert field.usual_extent_px == 0.0
+
+
 def test_uncertainty_of_a_still_camera_is_the_bias_alone() -> None:
     rate = np.deg2rad(0.5)
     sync = SyncError(time_s=0.002, rate_rad_s=float(rate), focal=0.01)

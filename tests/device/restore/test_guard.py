@@ -15,7 +15,6 @@ from device.restore.filter_stage import filter_photo
 from device.restore.grid import grid_for
 from device.restore.guard import (
     CELL_PX,
-    blur_extent_px,
     stretched,
     trust_map,
 )
@@ -239,11 +238,3 @@ def test_values_of_tiles_are_stretched_over_their_cells() -> None:
     assert large.shape == (20, 30)
     assert large[10, 2] == pytest.approx(1.0)
     assert large[10, 28] == pytest.approx(5.0)
-
-
-def test_the_reach_follows_nearly_all_paths_but_not_a_stray_one() -> None:
-    field = constant_field(straight(10, 3))
-    field.paths_px[0, 0] *= 20
-    assert blur_extent_px(field) == pytest.approx(10.0)
-    field.valid[:] = False
-    assert blur_extent_px(field) == 0.0
