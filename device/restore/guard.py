@@ -12,7 +12,8 @@ band of fine detail, both in units of the noise:
 A sharp scene leaves over the share (e - 1) / (b - 1) that its blur would have erased (computed with
 the filter, `expected_share`); a blurred one leaves next to nothing, or what the uncertainty of
 the path explains. Places with neither are decided by their neighbours. Nearer than half a path and
-the reach of the votes to a distrusted place nothing is trusted: 70 to 120 working pixels.
+the reach of the votes to a distrusted place nothing is trusted: 70 to 120 working pixels. Where less
+than half of the picture is left, it is trusted less: perhaps the motion is another one.
 
 What a path connects with unknown light, clipped or outside the picture, no blur of the rest
 explains. The filter rings there, and what it leaves over counts against it; a network has taken the
@@ -57,6 +58,9 @@ class GuardSettings:
     far_px: float = 48.0
     reach_px: float = 12.0
     clipped_share: float = 0.02
+    nothing_below: float = 0.3
+    all_above: float = 0.45
+    """Of the picture that is not clipped, the trusted shares between which the trust fades."""
 
 
 def evidence_tiles(tiles: Image, path_px: NDArray[np.floating], plane: FrequencyPlane) -> Image:
@@ -107,7 +111,11 @@ def trust_map(
     disc = _disc(0.5 * path_extent_px + settings.reach_px)
     trust = _smooth(np.asarray(cv2.erode(trust, disc), np.float32), settings.power_smoothing_px)
     trust = np.where(trust < 0.02, 0.0, trust).astype(np.float32)
-    return np.asarray(trust * (1.0 - _smooth(clipped, CELL_PX)), np.float32)
+    seen = 1.0 - _smooth(clipped, CELL_PX)
+    share = float((trust * seen).sum() / max(seen.sum(), 1.0))
+    fading = settings.all_above - settings.nothing_below
+    trust *= np.clip((share - settings.nothing_below) / fading, 0.0, 1.0)
+    return np.asarray(trust * seen, np.float32)
 
 
 def _disc(radius_px: float) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from device.restore.guard import (
 from device.restore.guard_stage import Verdict, guard_photo
 from device.restore.working import CHANGE_UNIT, WorkingPhoto
 
-WIDTH, HEIGHT = 480, 320
+WIDTH, HEIGHT = 640, 360
 NOISE = NoiseModel(0.0006, 0.002)
 PATCH = np.s_[96:224, 32:160]
 Image = NDArray[np.float32]
@@ -170,24 +170,44 @@ def test_silence_everywhere_means_the_measured_motion_is_right() -> None:
 def test_silent_places_follow_their_surroundings() -> None:
     """The smooth middle of something sharp is kept like its rim; sky beside blur is trusted."""
     leftover, present = cells(1.0), cells(30.0)
-    leftover[:, :20] = present[:, :20] = 40.0  # sharp on the left
-    leftover[18:22, 8:12] = present[18:22, 8:12] = 1.0  # a smooth spot within
-    present[18:22, 38:42] = 1.0  # and one within the blurred right half
+    leftover[:, :16] = present[:, :16] = 40.0  # sharp on the left
+    leftover[18:22, 6:10] = present[18:22, 6:10] = 1.0  # a smooth spot within
+    present[18:22, 38:42] = 1.0  # and one within the blurred right
     trust = trust_map(leftover, present, cells(0.8), cells(0.1), 12.0, cells(0.0), rings=True)
-    assert trust[20, 10] < 0.05
+    assert trust[20, 8] < 0.05
     assert trust[20, 40] > 0.95
 
 
 def test_nothing_is_trusted_nearer_than_half_a_path() -> None:
-    leftover, present = cells(1.0, (60, 60)), cells(30.0, (60, 60))
-    leftover[20:40, 20:40] = present[20:40, 20:40] = 60.0
+    shape = (90, 90)
+    leftover, present = cells(1.0, shape), cells(30.0, shape)
+    leftover[35:55, 35:55] = present[35:55, 35:55] = 60.0
     reached = []
     for extent_px in (0.0, 80.0, 160.0):
-        share, sigma_px, clipped = (cells(value, (60, 60)) for value in (0.8, 0.1, 0.0))
+        share, sigma_px, clipped = (cells(value, shape) for value in (0.8, 0.1, 0.0))
         trust = trust_map(leftover, present, share, sigma_px, extent_px, clipped, rings=True)
-        reached.append(int((trust[30] < 0.5).sum()))
+        reached.append(int((trust[45] < 0.5).sum()))
     assert reached[1] - reached[0] == pytest.approx(2 * 40 / CELL_PX, abs=2)
     assert reached[2] - reached[0] == pytest.approx(2 * 80 / CELL_PX, abs=2)
+
+
+def test_the_more_of_the_picture_speaks_against_the_motion_the_less_the_rest_is_trusted() -> None:
+    rest = []
+    for sharp_columns in (15, 27, 34):
+        leftover, present = cells(1.0), cells(30.0)
+        leftover[:, :sharp_columns] = present[:, :sharp_columns] = 40.0
+        trust = trust_map(leftover, present, cells(0.8), cells(0.1), 0.0, cells(0.0), rings=True)
+        rest.append(float(trust[20, 46]))
+    assert rest[0] > 0.99
+    assert 0.2 < rest[1] < 0.8
+    assert rest[2] < 0.01
+
+
+def test_a_burnt_out_sky_does_not_speak_against_the_motion() -> None:
+    clipped = cells(0.0)
+    clipped[:30] = 1.0
+    trust = trust_map(cells(1.0), cells(1.0), cells(0.8), cells(0.1), 12.0, clipped, rings=True)
+    assert trust[38, 20] > 0.99
 
 
 def test_a_path_too_uncertain_to_tell_does_not_accuse() -> None:
