@@ -18,6 +18,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,6 @@ def save_checkpoint(
     extra : plain JSON for people, such as the command and the training data.
     Raises OSError when it cannot be written; nothing is changed then.
     """
-    folder = run / checkpoint_name(state.step)
     contents = {
         WEIGHTS: save(_plain(state.network.state_dict())),
         AVERAGE: save(_plain(state.average.weights)),
@@ -102,10 +102,50 @@ def save_checkpoint(
         "network": config.network,
         "step": state.step,
         "config": config.to_json(),
-        "files": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
         "torch": torch.__version__,
         **(extra or {}),
     }
+    folder = _write(run, state.step, contents, metadata)
+    for old in checkpoints(run)[: -config.keep]:
+        shutil.rmtree(old)
+    return folder
+
+
+def save_mean(run: Path, parts: Sequence[Checkpoint], *, command: str | None = None) -> Path:
+    """Write `run`/step-NNNNNNNN, whose weights are the mean of several checkpoints' averages.
+
+    The mean of what one training passes through can be better than any of it (Izmailov et al.,
+    "Averaging weights leads to wider optima and better generalization", UAI 2018).
+
+    parts : of one network; one that is named twice counts twice. Everything else is the last one's,
+    so that training can go on from here. command : noted for people.
+
+    Raises CheckpointError naming what does not fit, OSError when it cannot be written.
+    """
+    last = parts[-1]
+    averages = [part.tensors(AVERAGE) for part in parts]
+    for part, average in zip(parts, averages, strict=True):
+        _check_fit(part.path / AVERAGE, average, averages[-1])
+    mean = {
+        name: torch.stack([average[name].double() for average in averages]).mean(0).to(tensor.dtype)
+        for name, tensor in averages[-1].items()
+    }
+    weights = save(mean)
+    contents = {
+        WEIGHTS: weights,
+        AVERAGE: weights,
+        OPTIMISER: save(last.tensors(OPTIMISER)),
+        CHANCE: save(last.tensors(CHANCE)),
+    }
+    mixed = [{"step": part.step, "sha256": part.files[AVERAGE]} for part in parts]
+    metadata = {**last.metadata, "mean_of": mixed, "mean_command": command}
+    return _write(run, last.step, contents, metadata)
+
+
+def _write(run: Path, step: int, contents: dict[str, bytes], metadata: dict[str, Any]) -> Path:
+    folder = run / checkpoint_name(step)
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    metadata = {**metadata, "files": hashes}
     text = json.dumps(metadata, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     for half_written in run.glob(".step-*"):  # by a run that was killed
         shutil.rmtree(half_written)
@@ -117,8 +157,6 @@ def save_checkpoint(
     except OSError as error:
         # A failed write names no file of its own accord, a failed open one that is hidden.
         raise OSError(error.errno, error.strerror, str(folder)) from error
-    for old in checkpoints(run)[: -config.keep]:
-        shutil.rmtree(old)
     return folder
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from device.errors import StillpiError
+from host_training.average_command import add_average_parser
 from host_training.evaluate_command import add_evaluate_parsers, print_progress
 from host_training.pairs_command import add_pairs_parser
 from host_training.seed_protocol_command import add_seed_protocol_parser
@@ -36,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     add_evaluate_parsers(commands)
     add_pairs_parser(commands)
     add_train_parser(commands)
+    add_average_parser(commands)
     add_seed_protocol_parser(commands)
     return parser
 

@@ -12,8 +12,8 @@ band of fine detail, both in units of the noise:
 A sharp scene leaves over the share (e - 1) / (b - 1) that its blur would have erased (computed with
 the filter, `expected_share`); a blurred one leaves next to nothing, or what the uncertainty of
 the path explains. Places with neither are decided by their neighbours. Nearer than half a path and
-the reach of the votes to a distrusted place nothing is trusted: 70 to 120 working pixels. Where less
-than half of the picture is left, it is trusted less: perhaps the motion is another one.
+the reach of the votes to a distrusted place nothing is trusted: 70 to 120 working pixels. Where
+less than half of the picture is left, it is trusted less: perhaps the motion is another one.
 
 What a path connects with unknown light, clipped or outside the picture, no blur of the rest
 explains. The filter rings there, and what it leaves over counts against it; a network has taken the

@@ -20,6 +20,7 @@ from host_training.checkpoint import (  # noqa: E402
     read_checkpoint,
     restore,
     save_checkpoint,
+    save_mean,
 )
 from host_training.config import TrainConfig  # noqa: E402
 
@@ -167,3 +168,33 @@ def test_damaged_and_missing_weights_are_named(tmp_path: Path) -> None:
     weights.unlink()
     with pytest.raises(CheckpointError, match=r"weights\.safetensors: is missing"):
         restore(state(), read_checkpoint(folder))
+
+
+def test_the_mean_of_checkpoints_is_one_to_go_on_from(tmp_path: Path) -> None:
+    folders = []
+    for step in (3, 9):
+        trained = state(step=step)
+        for tensor in trained.average.weights.values():
+            tensor.fill_(step)
+        folders.append(save_checkpoint(tmp_path / str(step), trained, CONFIG))
+    early, late = (read_checkpoint(folder) for folder in folders)
+    path = save_mean(tmp_path / "mean", [early, late, late], command="mix it")
+    assert path == tmp_path / "mean" / "step-00000009"
+    mean = read_checkpoint(tmp_path / "mean", network="line")
+    assert mean.metadata["mean_command"] == "mix it"
+    assert [part["step"] for part in mean.metadata["mean_of"]] == [3, 9, 9]
+    going_on = state()
+    restore(going_on, mean)
+    assert going_on.step == 9
+    for tensors in (going_on.average.weights, going_on.network.state_dict()):
+        assert all((tensor == 7).all() for tensor in tensors.values())
+
+
+def test_checkpoints_of_other_shapes_have_no_mean(tmp_path: Path) -> None:
+    parts = [
+        read_checkpoint(save_checkpoint(tmp_path / str(inputs), state(inputs), CONFIG))
+        for inputs in (4, 5)
+    ]
+    with pytest.raises(CheckpointError, match=r"0\.weight: found \(3, 4\), expected \(3, 5\)"):
+        save_mean(tmp_path / "mean", parts)
+    assert not (tmp_path / "mean").exists()
