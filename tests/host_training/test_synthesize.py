@@ -120,10 +120,11 @@ def test_a_near_scene_is_moved_by_translation_too(
 def test_without_errors_the_measured_field_is_the_exact_one(scenes: list[RenderedScene]) -> None:
     for made in scenes:
         clean = measure(made, CLEAN, np.random.default_rng(1), strength=0.0)
-        wrong = measure(made, CLEAN, np.random.default_rng(1), strength=1.0)
         error_px = np.abs(clean.field.paths_px - made.field.paths_px).max()
         assert error_px < 0.5
-        assert np.abs(wrong.field.paths_px - made.field.paths_px).max() > error_px
+        # Errors are seldom large: one of a few draws is.
+        wrong = [measure(made, CLEAN, np.random.default_rng(n), strength=1.0) for n in range(4)]
+        assert max(np.abs(w.field.paths_px - made.field.paths_px).max() for w in wrong) > error_px
 
 
 def test_the_filter_brings_the_picture_nearer_to_the_truth(scenes: list[RenderedScene]) -> None:
