@@ -29,7 +29,7 @@ TILE_PX, HALO_PX = 256, 16
 16 to 24 px from a tile's edge is worth 0.007 dB less than far inside, and there tiles only begin
 to fade in. A halo of 32 px costs 1.44 times the tiles at 12 megapixels.
 """
-CALIBRATION_TILES = 96
+CALIBRATION_TILES = 48
 _COMPARED_TILES = 8
 _CALIBRATION = PairOptions(crop_px=TILE_PX, scenes=16, measurements=16)
 

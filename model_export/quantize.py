@@ -40,8 +40,10 @@ The calibrated range is twice as wide, for one value in ten thousand."""
 PATHS_RANGE = 0.9
 """The farthest displacement that int8 holds, in units of 32 px: 29 px. Paths are up to 40 px long
 (device.restore.working) and may be uneven; calibration tiles seldom hold such."""
+PICTURES = frozenset({"blurred", "filtered", "underdamped"})
 PERCENTILE = 99.999
 """Of a tensor's values, those inside its range: the few outermost cost all others precision."""
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 COMPUTES = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "FusedConv", "NhwcFusedConv"})
 
 
@@ -78,10 +80,14 @@ def quantise(model: bytes, tiles: Iterable[Tile], *, scheme: Scheme = "U8S8") ->
 
 
 def _known_ranges(graph: onnx.GraphProto) -> dict[str, list[dict[str, Any]]]:
-    """PATHS_RANGE, and RESIDUAL_RANGE for the output and what is only moved on its way there."""
+    """PATHS_RANGE, 0..1 for pictures, RESIDUAL_RANGE for the output and what is only moved there.
+
+    Steps of 1 / 255 hold the codes of a photograph exactly.
+    """
     producers = {name: node for node in graph.node for name in node.output}
-    known = {}
-    if "paths" in {value.name for value in graph.input}:
+    inputs = {value.name for value in graph.input}
+    known = {name: [{"rmin": _ZERO, "rmax": _ONE}] for name in inputs & PICTURES}
+    if "paths" in inputs:
         known["paths"] = [_symmetric(PATHS_RANGE)]
     name = graph.output[0].name
     while True:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -137,6 +138,21 @@ def test_long_paths_are_held_though_no_tile_has_them(exported: bytes) -> None:
         tile["paths"] = np.full_like(tile["paths"], longest)
         results.append(session.run(None, tile)[0])
     assert not np.array_equal(*results)
+
+
+def test_codes_of_a_photograph_lie_on_the_steps_of_int8(exported: bytes) -> None:
+    """Though no tile reaches 1."""
+    dim = [{name: values * np.float32(0.9) for name, values in tile.items()}
+           for tile in tiles(4, SMALL_PX)]  # fmt: skip
+    graph = onnx.load_from_string(quantise(exported, dim, scheme="U8S8")).graph
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    steps = {
+        node.input[0]: (float(stored[node.input[1]]), int(stored[node.input[2]]))
+        for node in graph.node
+        if node.op_type == "QuantizeLinear"
+    }
+    for name in ("blurred", "filtered", "underdamped"):
+        assert steps[name] == (pytest.approx(1 / 255), 0)
 
 
 def test_int8_without_tiles_is_refused(checkpoint: Path, tmp_path: Path) -> None:
