@@ -28,8 +28,9 @@ def add_average_parser(commands: argparse._SubParsersAction[argparse.ArgumentPar
 def _run(args: argparse.Namespace) -> int:
     from host_training.checkpoint import read_checkpoint, save_mean
 
-    network = read_checkpoint(args.checkpoints[-1]).network
-    parts = [read_checkpoint(path, network=network) for path in args.checkpoints]
+    *others, newest = args.checkpoints
+    last = read_checkpoint(newest)
+    parts = [*(read_checkpoint(path, network=last.network) for path in others), last]
     command = shlex.join(["stillpi-train", *sys.argv[1:]])
     print(save_mean(args.output, parts, command=command))
     return 0

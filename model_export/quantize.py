@@ -27,6 +27,8 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from device.restore.network import CODED, PROVIDED
+
 Scheme = Literal["U8S8", "S8S8"]
 Tile = dict[str, NDArray[np.float32]]
 """Input name to (1, channels, h, w)."""
@@ -40,10 +42,8 @@ The calibrated range is twice as wide, for one value in ten thousand."""
 PATHS_RANGE = 0.9
 """The farthest displacement that int8 holds, in units of 32 px: 29 px. Paths are up to 40 px long
 (device.restore.working) and may be uneven; calibration tiles seldom hold such."""
-PICTURES = frozenset({"blurred", "filtered", "underdamped"})
 PERCENTILE = 99.999
 """Of a tensor's values, those inside its range: the few outermost cost all others precision."""
-_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 COMPUTES = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "FusedConv", "NhwcFusedConv"})
 
 
@@ -86,19 +86,20 @@ def _known_ranges(graph: onnx.GraphProto) -> dict[str, list[dict[str, Any]]]:
     """
     producers = {name: node for node in graph.node for name in node.output}
     inputs = {value.name for value in graph.input}
-    known = {name: [{"rmin": _ZERO, "rmax": _ONE}] for name in inputs & PICTURES}
+    pictures = {name for name, given in PROVIDED.items() if given.scaling == CODED}
+    known = {name: _held(0.0, 1.0) for name in inputs & pictures}
     if "paths" in inputs:
-        known["paths"] = [_symmetric(PATHS_RANGE)]
+        known["paths"] = _held(-PATHS_RANGE, PATHS_RANGE)
     name = graph.output[0].name
     while True:
-        known[name] = [_symmetric(RESIDUAL_RANGE)]
+        known[name] = _held(-RESIDUAL_RANGE, RESIDUAL_RANGE)
         if name not in producers or producers[name].op_type in COMPUTES:
             return known
         name = producers[name].input[0]
 
 
-def _symmetric(highest: float) -> dict[str, Any]:
-    return {"rmin": np.float32(-highest), "rmax": np.float32(highest)}
+def _held(lowest: float, highest: float) -> list[dict[str, Any]]:
+    return [{"rmin": np.float32(lowest), "rmax": np.float32(highest)}]
 
 
 def census(model: bytes) -> Counter[str]:
