@@ -13,7 +13,7 @@ A sharp scene leaves over the share (e - 1) / (b - 1) that its blur would have e
 the filter, `expected_share`); a blurred one leaves next to nothing, or what the uncertainty of
 the path explains. Places with neither are decided by their neighbours. Nearer than half a path and
 the reach of the votes to a distrusted place nothing is trusted: 70 to 120 working pixels. Where
-less than half of the picture is left, it is trusted less: perhaps the motion is another one.
+less than 55 % of the picture is left, it is trusted less: perhaps the motion is another one.
 
 What a path connects with unknown light, clipped or outside the picture, no blur of the rest
 explains. The filter rings there, and what it leaves over counts against it; a network has taken the
@@ -58,9 +58,8 @@ class GuardSettings:
     far_px: float = 48.0
     reach_px: float = 12.0
     clipped_share: float = 0.02
-    nothing_below: float = 0.3
-    all_above: float = 0.45
-    """Of the picture that is not clipped, the trusted shares between which the trust fades."""
+    enough_trusted: float = 0.55
+    """Of the picture that is not clipped: with a smaller share trust fades, as its square."""
 
 
 def evidence_tiles(tiles: Image, path_px: NDArray[np.floating], plane: FrequencyPlane) -> Image:
@@ -113,8 +112,7 @@ def trust_map(
     trust = np.where(trust < 0.02, 0.0, trust).astype(np.float32)
     seen = 1.0 - _smooth(clipped, CELL_PX)
     share = float((trust * seen).sum() / max(seen.sum(), 1.0))
-    fading = settings.all_above - settings.nothing_below
-    trust *= np.clip((share - settings.nothing_below) / fading, 0.0, 1.0)
+    trust *= min(share / settings.enough_trusted, 1.0) ** 2
     return np.asarray(trust * seen, np.float32)
 
 

@@ -199,8 +199,8 @@ def test_the_more_of_the_picture_speaks_against_the_motion_the_less_the_rest_is_
         trust = trust_map(leftover, present, cells(0.8), cells(0.1), 0.0, cells(0.0), rings=True)
         rest.append(float(trust[20, 46]))
     assert rest[0] > 0.99
-    assert 0.2 < rest[1] < 0.8
-    assert rest[2] < 0.01
+    assert 0.3 < rest[1] < 0.8
+    assert 0.05 < rest[2] < 0.25
 
 
 def test_a_burnt_out_sky_does_not_speak_against_the_motion() -> None:
