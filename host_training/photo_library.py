@@ -6,10 +6,12 @@ after reading share them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ from host_training.photos import is_held_back, list_photos, read_scene, texture
 
 _UNIT = np.float32(1.0 / 65535.0)
 _TRIES = 8
+_LARGEST_REDUCTION = 1.7
 _LEAST_TEXTURE = 1.0
 """Of a whole picture: below it even the richest of a few places is flat."""
 
@@ -71,17 +74,25 @@ class PhotoLibrary:
     def cutout(self, size_px: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """A random square with detail, (size, size, 3) linear light, burnt-out places brightened.
 
-        The first of 8 places with enough texture, or the richest of them.
+        The first of 8 places with enough texture, or the richest of them; at a random scale, turned
+        and mirrored by chance, so that few photographs show more than they hold.
         """
         picture = self.pictures[int(rng.integers(len(self.pictures)))]
-        best, found = -1.0, picture[:size_px, :size_px]
+        reduction = math.exp(rng.uniform(0.0, math.log(_LARGEST_REDUCTION)))
+        side = min(round(size_px * reduction), *picture.shape[:2])
+        best, found = -1.0, picture[:side, :side]
         for _ in range(_TRIES):
-            top = int(rng.integers(picture.shape[0] - size_px + 1))
-            left = int(rng.integers(picture.shape[1] - size_px + 1))
-            square = picture[top : top + size_px, left : left + size_px]
+            top = int(rng.integers(picture.shape[0] - side + 1))
+            left = int(rng.integers(picture.shape[1] - side + 1))
+            square = picture[top : top + side, left : left + side]
             detail = texture(from_linear(square * _UNIT, "srgb"))
             if detail > best:
                 best, found = detail, square
             if best >= self.min_texture:
                 break
-        return brighten_highlights(found * _UNIT)
+        if side > size_px:
+            found = cv2.resize(found, (size_px, size_px), interpolation=cv2.INTER_AREA)
+        found = np.rot90(found, int(rng.integers(4)))
+        if rng.random() < 0.5:
+            found = found[:, ::-1]
+        return brighten_highlights(np.ascontiguousarray(found) * _UNIT)

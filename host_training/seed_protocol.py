@@ -47,8 +47,13 @@ _TRAINING, _VALIDATION = 0, 1
 _NO_NOISE = NoiseModel(shot=0.0, read=0.0)
 
 
-def seed_config(*, steps: int, save_steps: int, seed: int = 1) -> TrainConfig:
-    """The protocol's training: Adam at a rate that stays, the last weights and no average."""
+def seed_config(
+    *, steps: int, save_steps: int, precision: str = "float32", seed: int = 1
+) -> TrainConfig:
+    """The protocol's training: Adam at a rate that stays, the last weights and no average.
+
+    Its precision is float32; bfloat16 is for a computer that would take days.
+    """
     return TrainConfig(
         network="seed_unet",
         steps=steps,
@@ -58,6 +63,7 @@ def seed_config(*, steps: int, save_steps: int, seed: int = 1) -> TrainConfig:
         warmup_steps=0,
         clip_norm=1e6,
         average_decay=0.0,
+        precision=precision,
         save_steps=save_steps,
         log_steps=min(50, save_steps),
         seed=seed,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from device.commands.restoring import available_threads, positive_int
 from device.errors import InputError
+from host_training.config import PRECISIONS
 from host_training.methods import open_methods, seed_method
 from host_training.seed_protocol import (
     BLURRED,
@@ -64,6 +65,12 @@ def add_seed_protocol_parser(
         "--crop-px", type=int, default=CROP_PX, help="side of a crop (default %(default)s)"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that make pairs")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the network's forward pass (default %(default)s, the protocol's)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of all chance (default %(default)s)")
     parser.add_argument("--shrink", type=positive_int, default=2, help="of photographs")
     parser.add_argument("--threads", type=positive_int, help="default: all processors")
@@ -101,7 +108,12 @@ def run_seed_protocol(args: argparse.Namespace) -> int:
             raise InputError(other.path, "protocol", found, PROTOCOL)
     threads = args.threads or available_threads()
     torch.set_num_threads(threads)
-    config = seed_config(steps=args.steps, save_steps=args.save_steps, seed=args.seed)
+    config = seed_config(
+        steps=args.steps,
+        save_steps=args.save_steps,
+        precision=args.precision,
+        seed=args.seed,
+    )
     torch.manual_seed(config.seed)
     training, validation = split_library(args.photos, shrink=args.shrink)
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -98,6 +98,7 @@ def test_the_command_trains_resumes_and_judges(
     run = tmp_path / "run"
     command = ["seed-protocol", str(run), "--photos", str(sharp_photos), "--shrink", "1"]
     command += ["--crop-px", "64", "--workers", "0", "--threads", "1", "--save-steps", "2"]
+    command += ["--precision", "bfloat16"]
     assert main([*command, "--steps", "4"]) == 0
     assert read_result(run)["step"] == 4
     # No time at all is left after the first step of a run that goes on.
