@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
+
+from host_training.command_line import command_line
 
 
 def add_average_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,6 +31,5 @@ def _run(args: argparse.Namespace) -> int:
     *others, newest = args.checkpoints
     last = read_checkpoint(newest)
     parts = [*(read_checkpoint(path, network=last.network) for path in others), last]
-    command = shlex.join(["stillpi-train", *sys.argv[1:]])
-    print(save_mean(args.output, parts, command=command))
+    print(save_mean(args.output, parts, command=command_line()))
     return 0

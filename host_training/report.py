@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from device.errors import InputError
 from device.output import write_atomic
 from device.validation import read_text
 from device.version import software_name
+from host_training.command_line import command_line
 from host_training.evaluate import BLURRED, Pixels, Score
 from host_training.methods import Method
 from host_training.real_photographs import RealResult, real_table
@@ -46,9 +46,7 @@ class Report:
     real: Sequence[RealResult] = ()
     missing: Sequence[str] = ()
     seed_protocol: Mapping[str, Any] | None = None
-    command: str = field(
-        default_factory=lambda: shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    )
+    command: str = field(default_factory=command_line)
 
 
 def write_report(report: Report, page: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import signal
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from device.commands.restoring import available_threads, positive_int
 from device.errors import InputError
+from host_training.command_line import command_line
 from host_training.config import PRECISIONS
 from host_training.methods import open_methods, seed_method
 from host_training.seed_protocol import (
@@ -116,7 +116,7 @@ def run_seed_protocol(args: argparse.Namespace) -> int:
     )
     torch.manual_seed(config.seed)
     training, validation = split_library(args.photos, shrink=args.shrink)
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = command_line()
     with joined_world(args.device) as world:
         outcome = train(
             build_network(_SEED_NETWORK),

@@ -7,7 +7,6 @@ among processes. torch is imported only when it runs: the other commands do with
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from device.commands.restoring import positive_int
 from device.errors import InputError
+from host_training.command_line import command_line
 from host_training.config import PRECISIONS, TrainConfig
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _watch(source: PairSource, config: TrainConfig, count: int, first_draw: int)
 def _provenance(source: PairSource, crop_px: int) -> dict[str, Any]:
     """What a checkpoint says of where it comes from."""
     return {
-        "command": shlex.join(["stillpi-train", *sys.argv[1:]]),
+        "command": command_line(),
         "crop_px": crop_px,
         "photographs": source.photo_names,
     }
