@@ -90,9 +90,10 @@ class PhotoLibrary:
                 best, found = detail, square
             if best >= self.min_texture:
                 break
+        scene = found * _UNIT
         if side > size_px:
-            found = cv2.resize(found, (size_px, size_px), interpolation=cv2.INTER_AREA)
-        found = np.rot90(found, int(rng.integers(4)))
+            scene = np.asarray(cv2.resize(scene, (size_px,) * 2, interpolation=cv2.INTER_AREA))
+        scene = np.rot90(scene, int(rng.integers(4)))
         if rng.random() < 0.5:
-            found = found[:, ::-1]
-        return brighten_highlights(np.ascontiguousarray(found) * _UNIT)
+            scene = scene[:, ::-1]
+        return brighten_highlights(np.ascontiguousarray(scene))

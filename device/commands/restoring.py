@@ -60,12 +60,12 @@ def model_folder(name: str) -> Path | None:
     return MODELS / name if name in SHIPPED_MODELS else Path(name)
 
 
-def choose_model(name: str) -> ModelBundle | None:
-    """The model that --model names, self-tested here; None for `none`. Raises ModelError."""
+def choose_model(name: str, *, fastest: bool = True) -> ModelBundle | None:
+    """The model that --model names, as load_tested; None for `none`. Raises ModelError."""
     from device.restore.golden import load_tested
 
     folder = model_folder(name)
-    return None if folder is None else load_tested(folder)
+    return None if folder is None else load_tested(folder, fastest=fastest)
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class ChosenModel:
     warning: Notice | None = None
 
 
-def model_for_photographs(name: str) -> ChosenModel:
+def model_for_photographs(name: str, *, fastest: bool = True) -> ChosenModel:
     """As choose_model, but a default model that fails here costs the network, not the photographs.
 
     That is said on standard error. Raises ModelError for a model asked for by its folder.
     """
     try:
-        model = choose_model(name)
+        model = choose_model(name, fastest=fastest)
     except ModelError as error:
         if name != "default":
             raise
@@ -120,6 +120,7 @@ def restore_to_file(
     *,
     chosen: ChosenModel,
     threads: int | None = None,
+    reproducible: bool = False,
     quality: int = 95,
     progress: StageProgress | None = None,
 ) -> dict[str, Any]:
@@ -137,7 +138,12 @@ def restore_to_file(
     if target.resolve().is_relative_to(bundle.path.resolve()):
         raise InputError(target, "output", "a place inside the bundle", "one outside of it")
     target.parent.mkdir(parents=True, exist_ok=True)
-    restoration = restore(bundle, model=chosen.model, options=options(threads), progress=progress)
+    restoration = restore(
+        bundle,
+        model=chosen.model,
+        options=options(threads, reproducible=reproducible),
+        progress=progress,
+    )
     return write_restoration(bundle, restoration, target, chosen=chosen, quality=quality)
 
 
@@ -168,11 +174,11 @@ def write_restoration(
     return report
 
 
-def options(threads: int | None) -> RestoreOptions:
+def options(threads: int | None, *, reproducible: bool = False) -> RestoreOptions:
     """Options of a restoration from the command line's."""
     from device.restore.pipeline import RestoreOptions
 
-    return RestoreOptions(threads=threads or available_threads())
+    return RestoreOptions(threads=threads or available_threads(), reproducible=reproducible)
 
 
 def available_threads() -> int:

@@ -44,6 +44,8 @@ class FilterPass:
     Iterated over, once, it gives the rows from top to bottom, a strip at a time: whoever works on
     them as they come need not hold the whole picture's.
     underdamped : compute that luminance too (R, G, B only). Invalid nodes are left unchanged.
+    precision : of the computation. In float32 processors differ in their last bits, and a network
+        that rounds makes more of it; in float64 the rows are the same on all, at twice the time.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class FilterPass:
         *,
         threads: int,
         underdamped: bool = False,
+        precision: type[np.floating] = np.float32,
     ) -> None:
         self._photo, self._field, self._noise, self._grid = photo, field, noise, grid
-        self._threads, self._underdamped = threads, underdamped
+        self._threads, self._underdamped, self._precision = threads, underdamped, precision
         self._plane = frequency_plane(grid.size)
         self._expected: dict[tuple[float, float], float] = {}
 
@@ -90,7 +93,8 @@ class FilterPass:
     ) -> NDArray[np.float32]:
         """Change of every channel, and of the luminance: (n, C or C + 1, size, size)."""
         photo, field, size = self._photo, self._field, self._grid.size
-        paths = field.paths_at(uv_px)
+        tiles = tiles.astype(self._precision, copy=False)
+        paths = field.paths_at(uv_px).astype(self._precision, copy=False)
         H = transfer_function(paths, size, size)
         levels = tiles.mean(axis=(2, 3))
         # Averaging factor^2 pixels divides the noise's variance.
@@ -122,9 +126,12 @@ def filter_photo(
     threads: int,
     show: Callable[[str, float], None],
     underdamped: bool = False,
+    precision: type[np.floating] = np.float32,
 ) -> FilteredPhoto:
     """Filter a photograph with its kernel field, all rows; as FilterPass."""
-    under_way = FilterPass(photo, field, noise, grid, threads=threads, underdamped=underdamped)
+    under_way = FilterPass(
+        photo, field, noise, grid, threads=threads, underdamped=underdamped, precision=precision
+    )
     change = np.empty((photo.height, photo.width, photo.channels), np.int16)
     lively = np.empty(change.shape[:2], np.int16) if underdamped else None
     first = 0
@@ -138,6 +145,6 @@ def filter_photo(
     return FilteredPhoto(change, lively, under_way.expected_share)
 
 
-def worth_undoing(paths: NDArray[np.float32]) -> NDArray[np.float32]:
+def worth_undoing(paths: NDArray[np.floating]) -> NDArray[np.float32]:
     """0..1 for paths (n, 9, 2): under a pixel there is nothing to undo, and W only smooths."""
     return np.asarray(np.clip(np.ptp(paths, axis=1).max(axis=-1), 0.0, 1.0), np.float32)

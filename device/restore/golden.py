@@ -74,16 +74,17 @@ class SelfTest:
         return f"{tested}; {self.best_file} runs" if len(self.networks) > 1 else tested
 
 
-def load_tested(folder: Path) -> ModelBundle:
+def load_tested(folder: Path, *, fastest: bool = True) -> ModelBundle:
     """Load a model bundle, self-tested on this machine now or at an earlier use.
 
+    fastest : the network that runs best here; otherwise the bundle's first, the same everywhere.
     Raises ModelError as load_model and self_test do.
     """
     manifest = verified_manifest(folder)
     file = _remembered(folder, manifest)
     if file is None:
         file = self_test(folder).best_file
-    return load_model(folder, file=file)
+    return load_model(folder, file=file if fastest else None)
 
 
 def self_test(folder: Path, *, time_limit_s: float = TIME_LIMIT_S) -> SelfTest:

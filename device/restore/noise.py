@@ -46,7 +46,7 @@ def estimate_noise(linear: NDArray[np.float32]) -> NoiseModel:
         return UNMEASURED
     lit = (level > 0.003) & (level < 0.8)
     if lit.sum() < 4 * _LEVELS:
-        return NoiseModel(shot=2e-4, read=float(np.sqrt(np.median(variance))))
+        return NoiseModel(shot=2e-4, read=_rounded(np.sqrt(np.median(variance))))
     levels, variances = _calm_by_level(level[lit], variance[lit])
     # Variance grows with the level: least squares in relative error, neither term negative.
     weight = 1.0 / np.maximum(variances, 1e-8)
@@ -55,7 +55,12 @@ def estimate_noise(linear: NDArray[np.float32]) -> NoiseModel:
     if shot <= 0.0 or read2 <= 0.0:
         shot = max(0.0, float(np.median(variances / levels))) if read2 <= 0.0 else 0.0
         read2 = float(np.median(variances)) if shot == 0.0 else 1e-7
-    return NoiseModel(shot=float(shot), read=float(np.sqrt(read2)))
+    return NoiseModel(shot=_rounded(shot), read=_rounded(np.sqrt(read2)))
+
+
+def _rounded(figure: float) -> float:
+    """To four digits: more an estimate has not, and fewer differ from processor to processor."""
+    return float(f"{figure:.4g}")
 
 
 def _blocks(picture: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -42,10 +42,18 @@ _NOISE_CROP_PX = 1536
 
 @dataclass(frozen=True, slots=True)
 class RestoreOptions:
-    """threads : for the transforms and the network; guard : off only for experiments."""
+    """threads : for the transforms and the network; guard : off only for experiments.
+    reproducible : the same picture on every processor, by a filter in double precision.
+    """
 
     threads: int = 2
     guard: bool = True
+    reproducible: bool = False
+
+    @property
+    def precision(self) -> type[np.floating]:
+        """Of the filter."""
+        return np.float64 if self.reproducible else np.float32
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ def _restore(
 ) -> Restoration:
     show = progress or (lambda stage, share: None)
     report = RestoreReport(str(bundle.path), bundle.width, bundle.height)
+    report.reproducible = options.reproducible
     report.notices += bundle.warnings
     with report.stage("motion"):
         if field is None:
@@ -109,7 +118,7 @@ def _restore(
         report.model_note, report.guard = NOT_RESTORED, {"trusted_share": 0.0}
         return Restoration(_as_taken(pixels, bundle.tone), report, field)
     change, expected_share = _proposed(
-        photo, working_field, noise, grid, model, options.threads, report, show
+        photo, working_field, noise, grid, model, options, report, show
     )
     with report.stage("guard"):
         trust = None
@@ -238,19 +247,25 @@ def _proposed(
     noise: NoiseModel,
     grid: TileGrid,
     model: ModelBundle | None,
-    threads: int,
+    options: RestoreOptions,
     report: RestoreReport,
     show: Progress,
 ) -> tuple[Change, NDArray[np.float64]]:
     """The change that filter and network propose, and the share of FilteredPhoto."""
     if model is None:
         with report.stage("filter"):
-            filtered = filter_photo(photo, field, noise, grid, threads=threads, show=show)
+            filtered = filter_photo(
+                photo, field, noise, grid,
+                threads=options.threads, show=show, precision=options.precision,
+            )  # fmt: skip
         report.stages_s["network"] = 0.0
         return filtered.change, filtered.expected_share
     report.model = {"name": model.manifest.name, "sha256": model.running.sha256}
     # The network draws the filter's rows as it goes: they are never held for the whole picture.
-    rows = FilterPass(photo, field, noise, grid, threads=threads, underdamped=True)
+    threads = options.threads
+    rows = FilterPass(
+        photo, field, noise, grid, threads=threads, underdamped=True, precision=options.precision
+    )
     with report.stage("network"):
         change = correct_photo(
             photo, report.drawn("filter", rows), field, noise, model, threads=threads, show=show

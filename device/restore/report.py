@@ -30,6 +30,7 @@ class RestoreReport:
     sync: dict[str, Any] = field(default_factory=dict)
     noise: dict[str, Any] = field(default_factory=dict)
     working_scale: float = 1.0
+    reproducible: bool = False
     model: dict[str, Any] | None = None
     model_note: str = ""
     guard: dict[str, Any] = field(default_factory=dict)
@@ -76,6 +77,7 @@ class RestoreReport:
             "sync": self.sync,
             "noise": self.noise,
             "working_scale": self.working_scale,
+            "reproducible": self.reproducible,
             "model": self.model,
             "model_note": self.model_note,
             "guard": self.guard,

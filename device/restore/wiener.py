@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-Image = NDArray[np.float32]
-Spectrum = NDArray[np.complex64]
+Image = NDArray[np.float32] | NDArray[np.float64]
+Spectrum = NDArray[np.complex64] | NDArray[np.complex128]
+"""In single precision, or all of a call's tiles and spectra in double."""
 
 NOISE_WEIGHT = 1.0
 UNCERTAINTY_WEIGHT = 0.4
@@ -161,9 +162,9 @@ def _filter(H: Spectrum, denominator: Image) -> Spectrum:
 def _weighted(weights: Image, spectra: Spectrum) -> Spectrum:
     """Weighted sums over the channels: (n, C, ...) -> (n, ...)."""
     tiles, channels, *shape = spectra.shape
-    parts = spectra.view(np.float32).reshape(tiles, channels, -1)
-    sums: Image = np.matmul(weights, parts)
-    return np.asarray(sums.view(np.complex64).reshape(tiles, *shape))
+    parts = spectra.view(spectra.real.dtype).reshape(tiles, channels, -1)
+    sums = np.matmul(weights, parts)
+    return np.asarray(sums.view(spectra.dtype).reshape(tiles, *shape))
 
 
 def _squared(values: Spectrum) -> Image:
@@ -200,10 +201,10 @@ def _scene_power(power: Image, H2: Image, noise: Image, plane: FrequencyPlane) -
     rings = np.maximum(numerator / np.maximum(denominator, 1e-9), 1e-3 * noise[:, :, 0])
     log_rings = np.pad(np.log(rings), ((0, 0), (1, 1)), "edge")
     log_rings = 0.25 * log_rings[:, :-2] + 0.5 * log_rings[:, 1:-1] + 0.25 * log_rings[:, 2:]
-    log_rings = log_rings.astype(np.float32)
+    log_rings = log_rings.astype(power.dtype)
     below = np.take(log_rings, plane.inner_ring, axis=1)
     above = np.take(log_rings, plane.inner_ring + 1, axis=1)
-    return np.asarray(np.exp(below + plane.beyond * (above - below)), np.float32)
+    return np.asarray(np.exp(below + plane.beyond * (above - below)))
 
 
 def _ring_sums(values: Image, plane: FrequencyPlane) -> NDArray[np.float64]:

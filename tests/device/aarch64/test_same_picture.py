@@ -58,7 +58,7 @@ class Restored:
     said: str
 
 
-Restore = Callable[[str | Path, str | Path], Restored]
+Restore = Callable[..., Restored]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,7 +101,7 @@ def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def restore(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Restore:
-    """restore(python, model) -> the photograph as the program makes it with that Python."""
+    """restore(python, model, option...) -> the photograph as `stillpi deblur` makes it there."""
     # It takes long: nobody's work on the code meanwhile may show as a difference.
     code = tmp_path_factory.mktemp("code")
     for package in ("device", "firmware_bridge"):
@@ -109,11 +109,11 @@ def restore(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Restore:
         shutil.copytree(REPOSITORY / package, code / package, ignore=ignored)
     shutil.copy(Path(__file__).with_name("restore.py"), code)
 
-    def restore(python: str | Path, model: str | Path) -> Restored:
+    def restore(python: str | Path, model: str | Path, *options: str) -> Restored:
         folder = tmp_path_factory.mktemp("restored")
         photograph = folder / "photograph.png"
         done = subprocess.run(
-            [python, code / "restore.py", bundle, photograph, model],
+            [python, code / "restore.py", bundle, photograph, model, *options],
             env={"PATH": os.defpath, "PYTHONPATH": str(code), "XDG_CACHE_HOME": str(folder)},
             capture_output=True,
             text=True,
@@ -179,3 +179,16 @@ def test_the_int8_networks_picture_is_the_same_to_its_steps(
     record_property("figures", figures(counts, emulated))
     assert counts[largest + 1 :].sum() == 0
     assert counts[2:].sum() <= RARE_SHARE * counts.sum()
+
+
+@pytest.mark.parametrize("processor", ["cortex-a72", "cortex-a76"])
+def test_a_reproducible_picture_is_the_same_to_one_level(
+    processor: str,
+    restore: Restore,
+    int8: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    emulated = restore(FOLDER / processor, int8, "--reproducible")
+    counts = differences(restore(sys.executable, int8, "--reproducible"), emulated)
+    record_property("figures", figures(counts, emulated))
+    assert counts[2:].sum() == 0

@@ -206,6 +206,7 @@ def test_both_networks_are_tested_and_the_note_says_which_runs(
     monkeypatch.setattr(golden, "_in_child", lambda *_: SelfTest((slow_first, test.networks[1])))
     self_test(folder)
     assert load_tested(folder).running.file == "model_fp32.onnx"
+    assert load_tested(folder, fastest=False).running.file == "model.onnx"
 
 
 def test_an_alternative_that_differs_is_refused_too(tmp_path: Path, cache: Path) -> None:

@@ -19,7 +19,7 @@ from device.capture.timing import FrameTiming
 from device.errors import InputError
 from device.kernels.field import KernelField
 from device.notices import Notice
-from device.restore import pipeline
+from device.restore import pipeline, wiener
 from device.restore.filter_stage import FilteredPhoto
 from device.restore.guard import CELL_PX
 from device.restore.guard_stage import Verdict
@@ -62,6 +62,34 @@ def test_progress_ends_every_stage_at_one(bundle: Bundle) -> None:
 def test_threads_change_nothing(bundle: Bundle) -> None:
     one = restore(bundle, options=RestoreOptions(threads=1)).pixels
     assert np.array_equal(restore(bundle, options=RestoreOptions(threads=3)).pixels, one)
+
+
+def test_a_reproducible_picture_does_not_hang_on_last_bits(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another library's transforms, which end in other bits, stand for another processor."""
+    changes: list[NDArray[np.int16]] = []
+    monkeypatch.setattr(pipeline, "guard_photo", _seeing(pipeline.guard_photo, changes))
+    single, double = RestoreOptions(), RestoreOptions(reproducible=True)
+    assert not restore(bundle, options=single).report.reproducible
+    assert restore(bundle, options=double).report.to_json()["reproducible"] is True
+    monkeypatch.setattr(wiener, "fft", np.fft)
+    restore(bundle, options=single)
+    restore(bundle, options=double)
+    np.testing.assert_array_equal(changes[1], changes[3])
+    assert not np.array_equal(changes[0], changes[2])
+    # Both are right: one unit is a quarter of a hundredth of a code.
+    assert np.abs(changes[0].astype(np.int32) - changes[1]).max() <= 2
+
+
+def _seeing(
+    guard_photo: Callable[..., Verdict], changes: list[NDArray[np.int16]]
+) -> Callable[..., Verdict]:
+    def see(photo: WorkingPhoto, change: NDArray[np.int16], *rest: Any, **options: Any) -> Verdict:
+        changes.append(change)
+        return guard_photo(photo, change, *rest, **options)
+
+    return see
 
 
 def test_a_mirrored_motion_leaves_the_photograph_and_says_so(
