@@ -83,37 +83,42 @@ def process_tiles(
     """Yield (first row, strip (channels, rows, width)) from top to bottom, each row once.
 
     A strip is the caller's until the next one is asked for: all are made in one place.
-    The next strip is read in one of the threads while this one's tiles are worked on.
+    The next strip is begun, and the one behind it read, while the caller has this one.
     """
     window = grid.window()
     weight = np.outer(window, window).astype(np.float32)
     centres_u, centres_v = grid.centres(width), grid.centres(height)
     lefts = np.arange(len(centres_u)) * grid.step
     batch = max(1, BATCH_PIXELS // grid.size**2)
+    batches = np.split(np.arange(len(lefts)), range(batch, len(lefts), batch))
     total: Image | None = None
     with ThreadPoolExecutor(threads) as pool:
-        strips = _ahead(_padded_strips(read_rows, width, height, grid), pool)
-        for index, (strip, centre_v) in enumerate(zip(strips, centres_v, strict=True)):
 
-            def work(
-                columns: NDArray[np.intp],
-                strip: NDArray[Number] = strip,
-                centre_v: float = centre_v,
-            ) -> Image:
+        def begin(strip: NDArray[Number], centre_v: float) -> Iterator[Image]:
+            """Set the threads to work on the tiles of a strip; the results come in order."""
+
+            def work(columns: NDArray[np.intp]) -> Image:
                 tiles = np.stack([strip[:, :, left : left + grid.size] for left in lefts[columns]])
                 centres = np.stack([centres_u[columns], np.full(len(columns), centre_v)], axis=1)
                 done = tile_function(tiles, centres)
                 done *= weight
                 return done
 
-            batches = np.split(np.arange(len(lefts)), range(batch, len(lefts), batch))
-            total = _fade(pool.map(work, batches), len(lefts), grid, total)
+            return pool.map(work, batches)
+
+        strips = _ahead(_padded_strips(read_rows, width, height, grid), pool)
+        under_way = map(begin, strips, centres_v)
+        upcoming = next(under_way)
+        for index in range(len(centres_v)):
+            # The next strip is begun already: the caller does not keep the threads waiting.
+            current, upcoming = upcoming, next(under_way, iter(()))
+            total = _fade(current, len(lefts), grid, total)
             # The first rows of the first strip are the fade-in before the picture.
             first = index * grid.step - grid.overlap
-            begin, end = max(first, 0), min(first + grid.step, height)
-            if begin < end:
+            begins, ends = max(first, 0), min(first + grid.step, height)
+            if begins < ends:
                 columns = slice(grid.overlap, grid.overlap + width)
-                yield begin, total[:, begin - first : end - first, columns]
+                yield begins, total[:, begins - first : ends - first, columns]
             carried = total[:, grid.step :].copy()
             total[:] = 0.0
             total[:, : grid.overlap] = carried

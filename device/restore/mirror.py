@@ -3,8 +3,9 @@
 A path and its mirror image erase the same frequencies, so re-blurring cannot tell a motion sensor
 that is mounted the wrong way round. The network can: of what the filter proposes it keeps, and adds
 to, more when the path is right, since the ghosts that the mirrored path leaves are not those of a
-picture. Both paths are tried on parts of the photograph. Where most paths are their own mirror
-images, straight and even ones, there is nothing to tell and nothing to lose.
+picture. Both paths are tried on a few parts of the photograph, and on more of them before it is
+called mirrored: of a large one a few may mislead. Where most paths are their own mirror images,
+straight and even ones, there is nothing to tell and nothing to lose.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ set the mirrored ones of lesser paths restored too, 0.3 to 2.2 dB, and the small
 one for mirrored."""
 _PART_PX = 384
 """At most, and a whole number of the filter's tiles."""
-_PLACES = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.75), (0.75, 0.25), (0.25, 0.75))
+_PLACES = (
+    (0.5, 0.5), (0.25, 0.25), (0.75, 0.75),
+    (0.75, 0.25), (0.25, 0.75), (0.5, 0.25), (0.25, 0.5), (0.75, 0.5), (0.5, 0.75),
+)  # fmt: skip
+_AT_A_TIME = 3
+Box = tuple[int, int, int, int]
+"""Of a part: left, top, width, height in working pixels."""
 
 
 def mirror_ratio(
@@ -43,7 +50,6 @@ def mirror_ratio(
     model: ModelBundle,
     *,
     threads: int,
-    parts: int = 3,
 ) -> float:
     """How much more the network keeps of the measured path's change than of its mirror image's.
 
@@ -54,7 +60,6 @@ def mirror_ratio(
     if np.median(apart_px) < _ASYMMETRY_PX:
         return 1.0
     both = [replace(field, paths_px=paths) for paths in (field.paths_px, -field.paths_px)]
-    tasks = [task for seen in both for task in _parts(photo, seen, grid, parts)]
 
     def powers(task: tuple[WorkingPhoto, KernelField]) -> tuple[float, float]:
         """Of the changes that the filter proposes and that the network makes of them."""
@@ -65,13 +70,21 @@ def mirror_ratio(
         )
         return tally.power, float(np.square(change, dtype=np.float32).sum(dtype=np.float64))
 
+    ratio, sums, boxes = 1.0, np.zeros((2, 2)), _boxes(photo, grid)
     # A part is too small to keep several threads busy.
     with ThreadPoolExecutor(threads) as pool:
-        proposed, kept = np.array(list(pool.map(powers, tasks))).reshape(2, -1, 2).sum(axis=1).T
-    if not (proposed.all() and kept.all()):
-        return 1.0
-    measured, mirrored = np.sqrt(kept / proposed)
-    return float(measured / mirrored)
+        for first in range(0, len(boxes), _AT_A_TIME):
+            few = boxes[first : first + _AT_A_TIME]
+            tasks = [_part(photo, seen, box) for seen in both for box in few]
+            sums += np.array(list(pool.map(powers, tasks))).reshape(2, -1, 2).sum(axis=1)
+            proposed, kept = sums.T
+            if not (proposed.all() and kept.all()):
+                return 1.0
+            measured, mirrored = np.sqrt(kept / proposed)
+            ratio = float(measured / mirrored)
+            if ratio >= MIRRORED_BELOW:
+                break
+    return ratio
 
 
 class _Tally:
@@ -87,20 +100,21 @@ class _Tally:
             yield rows
 
 
-def _parts(
-    photo: WorkingPhoto, field: KernelField, grid: TileGrid, count: int
-) -> Iterator[tuple[WorkingPhoto, KernelField]]:
-    """Squares of the photograph, each as one of its own with its part of the field."""
+def _boxes(photo: WorkingPhoto, grid: TileGrid) -> list[Box]:
+    """The parts in turn; a small photograph has fewer."""
     side = (_PART_PX + grid.overlap) // grid.step * grid.step - grid.overlap
     width, height = min(side, photo.width), min(side, photo.height)
-    corners = {
-        (round(u * (photo.width - width)), round(v * (photo.height - height)))
-        for u, v in _PLACES[:count]
-    }
+    boxes = [
+        (round(u * (photo.width - width)), round(v * (photo.height - height)), width, height)
+        for u, v in _PLACES
+    ]
+    return list(dict.fromkeys(boxes))
+
+
+def _part(photo: WorkingPhoto, field: KernelField, box: Box) -> tuple[WorkingPhoto, KernelField]:
+    """A part of the photograph as one of its own, with its part of the field."""
+    left, top, width, height = box
     f = photo.factor
-    for left, top in sorted(corners):
-        pixels = photo.pixels[top * f : (top + height) * f, left * f : (left + width) * f]
-        yield (
-            replace(photo, pixels=pixels),
-            replace(field, node_u=field.node_u - left, node_v=field.node_v - top),
-        )
+    pixels = photo.pixels[top * f : (top + height) * f, left * f : (left + width) * f]
+    moved = replace(field, node_u=field.node_u - left, node_v=field.node_v - top)
+    return replace(photo, pixels=pixels), moved

@@ -80,3 +80,30 @@ def test_both_paths_are_tried_and_compared(tmp_path: Path, monkeypatch: pytest.M
     wrong = ratio(photo(), replace(field, paths_px=-field.paths_px), folder)
     assert right == pytest.approx(2.0, rel=0.05)
     assert wrong == pytest.approx(1 / right, rel=1e-6)
+
+
+@pytest.mark.parametrize(("misled", "parts", "told"), [(3, 6, 1.0), (6, 9, 0.8), (9, 9, 0.5)])
+def test_more_parts_are_asked_before_it_is_called_mirrored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misled: int, parts: int, told: float
+) -> None:
+    """The first parts speak for the mirror image, the others for the measured path."""
+    from device.restore import mirror
+
+    asked = []
+
+    def keeps(part: WorkingPhoto, rows: object, field: KernelField, *_: object, **__: object):  # type: ignore[no-untyped-def]
+        change = np.concatenate([r.change for r in rows])  # type: ignore[attr-defined]
+        asked.append((field.node_u[0], field.node_v[0]))
+        measured = field.paths_px[0, 0, 0, 0] < 0
+        for_the_mirror = len(asked) <= 2 * misled
+        return change // 2 if measured == for_the_mirror else change
+
+    monkeypatch.setattr(mirror, "correct_photo", keeps)
+    pixels = np.tile(photo().pixels, (6, 6, 1))
+    found = ratio(WorkingPhoto(pixels, "srgb", 1), hook_field(), good_bundle(tmp_path / "tiny"))
+    # Power: a half of the amplitude is a quarter.
+    share = misled / parts
+    measured, mirrored = 0.25 * share + (1 - share), share + 0.25 * (1 - share)
+    assert found == pytest.approx(np.sqrt(measured / mirrored), rel=0.05)
+    assert found == pytest.approx(told, abs=0.03)
+    assert (len(asked), len(set(asked))) == (2 * parts, parts)
