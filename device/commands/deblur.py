@@ -60,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--reproducible",
         action="store_true",
         help="the same picture on every kind of processor, for those who must show how it was "
-        "made; takes half as long again",
+        "made; takes about a fifth longer",
     )
     parser.add_argument(
         "--quality", type=_quality, default=95, metavar="1..100", help="of the JPEG (default: 95)"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import starmap
 from typing import TypeVar
 
 import numpy as np
@@ -107,7 +108,7 @@ def process_tiles(
             return pool.map(work, batches)
 
         strips = _ahead(_padded_strips(read_rows, width, height, grid), pool)
-        under_way = map(begin, strips, centres_v)
+        under_way = starmap(begin, zip(strips, centres_v, strict=True))
         upcoming = next(under_way)
         for index in range(len(centres_v)):
             # The next strip is begun already: the caller does not keep the threads waiting.

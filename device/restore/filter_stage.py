@@ -45,7 +45,7 @@ class FilterPass:
     them as they come need not hold the whole picture's.
     underdamped : compute that luminance too (R, G, B only). Invalid nodes are left unchanged.
     precision : of the computation. In float32 processors differ in their last bits, and a network
-        that rounds makes more of it; in float64 the rows are the same on all, at twice the time.
+        that rounds makes more of it; in float64 the rows are the same on all, and take longer.
     """
 
     def __init__(

@@ -252,19 +252,18 @@ def _proposed(
     show: Progress,
 ) -> tuple[Change, NDArray[np.float64]]:
     """The change that filter and network propose, and the share of FilteredPhoto."""
+    threads, precision = options.threads, options.precision
     if model is None:
         with report.stage("filter"):
             filtered = filter_photo(
-                photo, field, noise, grid,
-                threads=options.threads, show=show, precision=options.precision,
-            )  # fmt: skip
+                photo, field, noise, grid, threads=threads, show=show, precision=precision
+            )
         report.stages_s["network"] = 0.0
         return filtered.change, filtered.expected_share
     report.model = {"name": model.manifest.name, "sha256": model.running.sha256}
     # The network draws the filter's rows as it goes: they are never held for the whole picture.
-    threads = options.threads
     rows = FilterPass(
-        photo, field, noise, grid, threads=threads, underdamped=True, precision=options.precision
+        photo, field, noise, grid, threads=threads, underdamped=True, precision=precision
     )
     with report.stage("network"):
         change = correct_photo(

@@ -135,6 +135,11 @@ def int8_here(restore: Restore, int8: Path) -> Restored:
     return restore(sys.executable, int8)
 
 
+@pytest.fixture(scope="module")
+def reproducible_here(restore: Restore, int8: Path) -> Restored:
+    return restore(sys.executable, int8, "--reproducible")
+
+
 def differences(one: Restored, other: Restored) -> NDArray[np.int64]:
     """How many values differ by 0, 1, 2 ... levels."""
     return np.bincount(np.abs(one.pixels - other.pixels).ravel(), minlength=3)
@@ -186,9 +191,10 @@ def test_a_reproducible_picture_is_the_same_to_one_level(
     processor: str,
     restore: Restore,
     int8: Path,
+    reproducible_here: Restored,
     record_property: Callable[[str, object], None],
 ) -> None:
     emulated = restore(FOLDER / processor, int8, "--reproducible")
-    counts = differences(restore(sys.executable, int8, "--reproducible"), emulated)
+    counts = differences(reproducible_here, emulated)
     record_property("figures", figures(counts, emulated))
     assert counts[2:].sum() == 0
