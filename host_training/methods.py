@@ -123,7 +123,8 @@ def _seed_grid(longer_side_px: int) -> TileGrid:
 
     Large tiles waste less on margins, and small pictures less on large tiles.
     """
-    return TileGrid(_SMALL_PX if longer_side_px <= _SMALL_PX else 2 * _SMALL_PX, 48, 16)
+    side_px = _SMALL_PX if longer_side_px <= _SMALL_PX else 2 * _SMALL_PX
+    return TileGrid.square(side_px, 48, 16)
 
 
 def open_methods(

@@ -56,12 +56,13 @@ def measure_networks(setting: Setting) -> Iterator[Row]:
     """Every network, a tile and 12 megapixels; nothing without a model, whose tiles they share."""
     if setting.model is None:
         return
-    grid = load_model(setting.model).grid
-    tiles = grid.count(WIDTH) * grid.count(HEIGHT)
-    contestants = [*ours(setting.model), *compared(grid.size)]
+    model = load_model(setting.model)
+    size = model.manifest.tile.size
+    tiles = model.grid.across.count(WIDTH) * model.grid.down.count(HEIGHT)
+    contestants = [*ours(setting.model), *compared(size)]
     for contestant, time_ in zip(contestants, in_turns(contestants, setting.threads), strict=True):
         name, note = contestant.name, f"{contestant.note}, {setting.threads} threads"
-        yield Row(f"{name}: a tile of {grid.size} px", 1e3 * time_.wall_s, "ms", note)
+        yield Row(f"{name}: a tile of {size} px", 1e3 * time_.wall_s, "ms", note)
         whole = f"{tiles} tiles, {note}"
         yield Row(over_photo(name), tiles * time_.wall_s, "s", whole)
         yield Row(over_photo(name, "processor time"), tiles * time_.processor_s, "s", whole)

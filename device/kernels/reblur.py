@@ -10,7 +10,7 @@ from device.kernels.field import KernelField
 from device.kernels.psf import transfer_function
 from device.kernels.tiling import TileGrid, process_tiles
 
-FINE_GRID, COARSE_GRID = TileGrid(96, 24, 16), TileGrid()
+FINE_GRID, COARSE_GRID = TileGrid.square(96, 24, 16), TileGrid.square(256, 48, 32)
 FINE_EXTENT_PX = 48.0
 """The fine grid holds paths of up to this extent, and comes 8 dB closer to the forward model."""
 
@@ -33,9 +33,9 @@ def reblur(
     planes = np.ascontiguousarray(np.moveaxis(sharp_linear, 2, 0))
 
     def blur_tiles(tiles: NDArray[np.float32], uv_px: NDArray[np.float64]) -> NDArray[np.float32]:
-        size = tiles.shape[-1]
-        H = transfer_function(field.paths_at(uv_px), size, size)
-        blurred: NDArray[np.float32] = fft.irfft2(fft.rfft2(tiles) * H[:, None], s=(size, size))
+        shape = tiles.shape[-2:]
+        H = transfer_function(field.paths_at(uv_px), *shape)
+        blurred: NDArray[np.float32] = fft.irfft2(fft.rfft2(tiles) * H[:, None], s=shape)
         return blurred
 
     result = np.empty_like(sharp_linear)

@@ -1,6 +1,6 @@
 """Overlapping tiles over a picture that is too large to hold in floating point.
 
-The picture is read in strips, cut into square tiles, each tile goes through a function (in threads:
+The picture is read in strips, cut into tiles, each tile goes through a function (in threads:
 the transforms release the interpreter's lock), and the results are faded into one another. Nothing
 larger than a strip is ever held, and every row is read once, from top to bottom, so that the
 rows may come from another pass over tiles that is under way.
@@ -8,7 +8,7 @@ rows may come from another pass over tiles that is under way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import starmap
@@ -23,8 +23,8 @@ Number = TypeVar("Number", bound=np.generic)
 ReadRows = Callable[[int, int], NDArray[Number]]
 """(first row, row after the last), inside the picture -> (channels, rows, width)."""
 TileFunction = Callable[[NDArray[Number], NDArray[np.float64]], Image]
-"""Tiles (n, channels, size, size) and their centres (n, 2) in pixels (u, v) ->
-(n, any channels, size, size), an array of the caller's own."""
+"""Tiles (n, channels, rows, columns) and their centres (n, 2) in pixels (u, v) ->
+(n, any channels, rows, columns), an array of the caller's own."""
 
 BATCH_PIXELS = 130_000
 """Pixels of tiles that go through the function together, 6 tiles of 144 px: threads hinder each
@@ -32,16 +32,16 @@ other on small arrays, large ones cost memory."""
 
 
 @dataclass(frozen=True, slots=True)
-class TileGrid:
-    """Square tiles of `size` pixels.
+class TileSide:
+    """How one side of a picture is cut: tiles of `size` pixels.
 
-    margin : pixels at each edge that are thrown away: there the picture wraps around.
+    margin : pixels at each end that are thrown away: there the picture wraps around.
     overlap : pixels over which neighbours fade into one another.
     """
 
-    size: int = 256
-    margin: int = 48
-    overlap: int = 32
+    size: int
+    margin: int
+    overlap: int
 
     @property
     def step(self) -> int:
@@ -53,6 +53,11 @@ class TileGrid:
         """How far the first tile begins before the picture does."""
         return self.margin + self.overlap
 
+    @property
+    def inner(self) -> slice:
+        """A tile without its margins."""
+        return slice(self.margin, self.size - self.margin)
+
     def count(self, length: int) -> int:
         """Tiles along a side of `length` pixels."""
         return -(-(length + self.overlap) // self.step)
@@ -62,14 +67,47 @@ class TileGrid:
         middle = np.arange(self.count(length)) * self.step - self.lead + 0.5 * (self.size - 1)
         return np.clip(middle, 0.0, length - 1.0)
 
+    def pixels_of(self, index: int, length: int) -> NDArray[np.intp]:
+        """(size,) which pixels a tile holds; beyond the picture they are mirrored."""
+        first = index * self.step - self.lead
+        return mirrored(np.arange(first, first + self.size), length)
+
     def window(self) -> Image:
-        """(size,) weight of a tile's rows: 0 on the margins; neighbours' weights sum to 1."""
+        """(size,) weight of a tile's pixels: 0 on the margins; neighbours' weights sum to 1."""
         ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(self.overlap) + 0.5) / self.overlap)
         window = np.zeros(self.size, np.float32)
-        window[self.margin : self.size - self.margin] = 1.0
+        window[self.inner] = 1.0
         window[self.margin : self.lead] = ramp
         window[self.size - self.lead : self.size - self.margin] = ramp[::-1]
         return window
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """How a picture is cut from top to bottom, and from left to right."""
+
+    down: TileSide
+    across: TileSide
+
+    @classmethod
+    def square(cls, size: int, margin: int, overlap: int) -> TileGrid:
+        """The same cuts on both sides."""
+        side = TileSide(size, margin, overlap)
+        return cls(side, side)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of a tile: (rows, columns)."""
+        return self.down.size, self.across.size
+
+    @property
+    def pixels(self) -> int:
+        """Of a tile."""
+        return self.down.size * self.across.size
+
+    def window(self) -> Image:
+        """Weights of a tile's pixels, of its shape."""
+        return np.outer(self.down.window(), self.across.window()).astype(np.float32)
 
 
 def process_tiles(
@@ -86,11 +124,11 @@ def process_tiles(
     A strip is the caller's until the next one is asked for: all are made in one place.
     The next strip is begun, and the one behind it read, while the caller has this one.
     """
-    window = grid.window()
-    weight = np.outer(window, window).astype(np.float32)
-    centres_u, centres_v = grid.centres(width), grid.centres(height)
-    lefts = np.arange(len(centres_u)) * grid.step
-    batch = max(1, BATCH_PIXELS // grid.size**2)
+    down, across = grid.down, grid.across
+    weight = grid.window()[down.inner, across.inner]
+    centres_u, centres_v = across.centres(width), down.centres(height)
+    lefts = np.arange(len(centres_u)) * across.step
+    batch = max(1, BATCH_PIXELS // grid.pixels)
     batches = np.split(np.arange(len(lefts)), range(batch, len(lefts), batch))
     total: Image | None = None
     with ThreadPoolExecutor(threads) as pool:
@@ -99,9 +137,11 @@ def process_tiles(
             """Set the threads to work on the tiles of a strip; the results come in order."""
 
             def work(columns: NDArray[np.intp]) -> Image:
-                tiles = np.stack([strip[:, :, left : left + grid.size] for left in lefts[columns]])
+                tiles = np.stack(
+                    [strip[:, :, left : left + across.size] for left in lefts[columns]]
+                )
                 centres = np.stack([centres_u[columns], np.full(len(columns), centre_v)], axis=1)
-                done = tile_function(tiles, centres)
+                done = tile_function(tiles, centres)[..., down.inner, across.inner]
                 done *= weight
                 return done
 
@@ -113,30 +153,44 @@ def process_tiles(
         for index in range(len(centres_v)):
             # The next strip is begun already: the caller does not keep the threads waiting.
             current, upcoming = upcoming, next(under_way, iter(()))
-            total = _fade(current, len(lefts), grid, total)
+            total = _fade(current, lefts, total)
             # The first rows of the first strip are the fade-in before the picture.
-            first = index * grid.step - grid.overlap
-            begins, ends = max(first, 0), min(first + grid.step, height)
+            first = index * down.step - down.overlap
+            begins, ends = max(first, 0), min(first + down.step, height)
             if begins < ends:
-                columns = slice(grid.overlap, grid.overlap + width)
+                columns = slice(across.overlap, across.overlap + width)
                 yield begins, total[:, begins - first : ends - first, columns]
-            carried = total[:, grid.step :].copy()
+            carried = total[:, down.step :].copy()
             total[:] = 0.0
-            total[:, : grid.overlap] = carried
+            total[:, : down.overlap] = carried
 
 
-def _fade(batches: Iterator[Image], count: int, grid: TileGrid, total: Image | None) -> Image:
-    """Add weighted tiles to a strip without its margins: (channels, step + overlap, ...).
+def tiles_in_row(
+    read_rows: ReadRows[Number],
+    width: int,
+    height: int,
+    grid: TileGrid,
+    row: int,
+    columns: Sequence[int],
+) -> tuple[NDArray[Number], NDArray[np.float64]]:
+    """Some tiles of one row of them and their centres, as process_tiles has them in hand."""
+    down, across = grid.down, grid.across
+    centres = across.centres(width)[list(columns)]
+    uv_px = np.stack([centres, np.full(len(centres), down.centres(height)[row])], axis=1)
+    rows = down.pixels_of(row, height)
+    strip = read_rows(int(rows.min()), int(rows.max()) + 1)[:, rows - rows.min()]
+    return np.stack([strip[..., across.pixels_of(column, width)] for column in columns]), uv_px
+
+
+def _fade(batches: Iterator[Image], lefts: NDArray[np.intp], total: Image | None) -> Image:
+    """Add weighted tiles without their margins to a strip: (channels, step + overlap, ...).
 
     total : with what the tiles above left in its first rows; None for the first strip.
     """
-    inner = slice(grid.margin, grid.size - grid.margin)
-    for column, tile in enumerate(tile for batch in batches for tile in batch):
+    for left, tile in zip(lefts, (tile for batch in batches for tile in batch), strict=True):
         if total is None:
-            width = (count - 1) * grid.step + grid.size - 2 * grid.margin
-            total = np.zeros((tile.shape[0], grid.step + grid.overlap, width), np.float32)
-        left = column * grid.step
-        total[:, :, left : left + grid.step + grid.overlap] += tile[:, inner, inner]
+            total = np.zeros((*tile.shape[:2], lefts[-1] + tile.shape[2]), np.float32)
+        total[:, :, left : left + tile.shape[2]] += tile
     assert total is not None
     return total
 
@@ -145,18 +199,23 @@ def _padded_strips(
     read_rows: ReadRows[Number], width: int, height: int, grid: TileGrid
 ) -> Iterator[NDArray[Number]]:
     """The rows of each row of tiles, mirrored beyond the picture's edges."""
-    tops = np.arange(grid.count(height)) * grid.step - grid.lead
-    wanted = [mirrored(np.arange(top, top + grid.size), height) for top in tops]
+    down, across = grid.down, grid.across
+    wanted = [down.pixels_of(index, height) for index in range(down.count(height))]
     # Near the lower edge mirrored rows may lie above the strip itself.
     oldest = np.minimum.accumulate([rows.min() for rows in wanted][::-1])[::-1].tolist()
-    wide = (grid.count(width) - 1) * grid.step + grid.size
-    columns = mirrored(np.arange(-grid.lead, wide - grid.lead), width)
+    wide = (across.count(width) - 1) * across.step + across.size
+    columns = mirrored(np.arange(-across.lead, wide - across.lead), width)
+    before, after = columns[: across.lead], columns[across.lead + width :]
+
+    def widened(rows: NDArray[Number]) -> NDArray[Number]:
+        return np.concatenate([rows[..., before], rows, rows[..., after]], axis=2)
+
     held: NDArray[Number] | None = None
     first = end = 0
     for rows, keep_from in zip(wanted, oldest, strict=True):
         parts = [] if held is None else [held[:, keep_from - first :]]
         if (last := int(rows.max()) + 1) > end:
-            parts.append(np.take(read_rows(end, last), columns, axis=2))
+            parts.append(widened(read_rows(end, last)))
             end = last
         held, first = np.concatenate(parts, axis=1), keep_from
         whole = np.array_equal(rows, np.arange(first, end))

@@ -61,7 +61,7 @@ class FilterPass:
     ) -> None:
         self._photo, self._field, self._noise, self._grid = photo, field, noise, grid
         self._threads, self._underdamped, self._precision = threads, underdamped, precision
-        self._plane = frequency_plane(grid.size)
+        self._plane = frequency_plane(*grid.shape)
         self._expected: dict[tuple[float, float], float] = {}
 
     def __iter__(self) -> Iterator[FilteredRows]:
@@ -78,24 +78,25 @@ class FilterPass:
         for _, strip in strips:
             strip *= np.float32(1.0 / CHANGE_UNIT)
             step = np.rint(strip, out=strip).astype(np.int16)
-            change = np.ascontiguousarray(np.moveaxis(step[: photo.channels], 0, 2))
+            change = np.moveaxis(step[: photo.channels], 0, 2)
             yield FilteredRows(change, step[-1] if self._underdamped else None)
 
     @property
     def expected_share(self) -> NDArray[np.float64]:
         """(tile rows, tile columns), what the guard expects of a sharp scene; known at the end."""
-        down, across = self._grid.centres(self._photo.height), self._grid.centres(self._photo.width)
+        down = self._grid.down.centres(self._photo.height)
+        across = self._grid.across.centres(self._photo.width)
         shares = [self._expected[u, v] for v, u in product(down, across)]
         return np.array(shares).reshape(len(down), len(across))
 
     def _step_in_tiles(
         self, tiles: NDArray[np.float32], uv_px: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Change of every channel, and of the luminance: (n, C or C + 1, size, size)."""
-        photo, field, size = self._photo, self._field, self._grid.size
+        """Change of every channel, and of the luminance: (n, C or C + 1, rows, columns)."""
+        photo, field, shape = self._photo, self._field, self._grid.shape
         tiles = tiles.astype(self._precision, copy=False)
         paths = field.paths_at(uv_px).astype(self._precision, copy=False)
-        H = transfer_function(paths, size, size)
+        H = transfer_function(paths, *shape)
         levels = tiles.mean(axis=(2, 3))
         # Averaging factor^2 pixels divides the noise's variance.
         averaging = np.float32(1.0 / photo.factor**2)
@@ -106,13 +107,13 @@ class FilterPass:
         )
         self._expected.update(zip(map(tuple, uv_px), filtered.expected_share, strict=True))
         count, channels = tiles.shape[:2]
-        step = np.empty((count, channels + self._underdamped, size, size), np.float32)
+        step = np.empty((count, channels + self._underdamped, *shape), np.float32)
         np.clip(filtered.sharp, 0.0, 1.0, out=step[:, :channels])
         step[:, :channels] -= tiles
         if filtered.underdamped is not None:
             luminance = LUMINANCE @ tiles.reshape(count, channels, -1)
             np.clip(filtered.underdamped, 0.0, 1.0, out=step[:, -1])
-            step[:, -1] -= luminance.reshape(count, size, size)
+            step[:, -1] -= luminance.reshape(count, *shape)
         step *= (field.valid_at(uv_px) * worth_undoing(paths))[:, None, None, None]
         return step
 

@@ -63,16 +63,16 @@ class GuardSettings:
 
 
 def evidence_tiles(tiles: Image, path_px: NDArray[np.floating], plane: FrequencyPlane) -> Image:
-    """High-passed (left over, present) of luminance tiles (photo, result): (n, 2, size, size)."""
-    size = tiles.shape[-1]
+    """High-passed (left over, present) of luminance tiles (photo, result), both (n, 2, ...)."""
+    shape = tiles.shape[-2:]
     evidence = np.empty_like(tiles)
     left_over, present = evidence[:, 0], evidence[:, 1]
     for photo, fine in zip(tiles[:, 0], present, strict=True):
         # As plane.high_pass, without two transforms; it ends otherwise in the margins alone.
         np.subtract(photo, cv2.GaussianBlur(photo, (0, 0), HIGH_PASS_SIGMA_PX), out=fine)
-    reblurred = fft.rfft2(tiles[:, 1]) * transfer_function(path_px, size, size)
+    reblurred = fft.rfft2(tiles[:, 1]) * transfer_function(path_px, *shape)
     reblurred *= plane.high_pass
-    np.subtract(present, fft.irfft2(reblurred, s=(size, size)), out=left_over)
+    np.subtract(present, fft.irfft2(reblurred, s=shape), out=left_over)
     return evidence
 
 

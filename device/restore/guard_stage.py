@@ -19,7 +19,6 @@ from device.restore.guard import (
     trust_map,
 )
 from device.restore.noise import noise_variance
-from device.restore.tone import LUMINANCE
 from device.restore.wiener import frequency_plane
 from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 
@@ -59,14 +58,14 @@ def guard_photo(
 
     rings : as in trust_map.
     """
-    weights = LUMINANCE if photo.channels == 3 else np.ones(1, np.float32)
-    plane = frequency_plane(grid.size)
+    plane, weights = frequency_plane(*grid.shape), photo.luminance_weights
+    rows, columns = -(-photo.height // CELL_PX), -(-photo.width // CELL_PX)
+    level = np.empty((rows, columns), np.float32)
 
-    def luminance(first: int, last: int) -> Image:
-        return np.tensordot(weights, photo.linear_rows(first, last), axes=1)
-
+    # Rows are read and strips are made in whole cells: sizes, steps and overlaps of the tiles are.
     def before_and_after(first: int, last: int) -> Image:
-        before = luminance(first, last)
+        (before,) = photo.luminance_rows(first, last)
+        level[_cells(first, last)] = cell_means(before, CELL_PX)
         step = change[first:last].astype(np.float32) @ (CHANGE_UNIT * weights)
         return np.stack([before, before + step])
 
@@ -76,16 +75,13 @@ def guard_photo(
     # Variance of the weighted sum, after averaging, in the guard's band of frequencies.
     share_in_band = float(np.square(plane.high_pass).mean())
     scale = np.float32(np.square(weights).sum() * share_in_band / photo.factor**2)
-    rows, columns = -(-photo.height // CELL_PX), -(-photo.width // CELL_PX)
     leftover = np.empty((rows, columns), np.float32)
     present = np.empty((rows, columns), np.float32)
     strips = process_tiles(before_and_after, photo.width, photo.height, work, grid, threads=threads)
-    # Strips begin and end on whole cells: the grid's step and overlap are multiples of a cell.
     for first, (left_over, fine) in strips:
         last = first + len(fine)
-        level = cell_means(luminance(first, last), CELL_PX)
-        unit = scale * noise_variance(level, noise, photo.tone)
-        cells = slice(first // CELL_PX, -(-last // CELL_PX))
+        cells = _cells(first, last)
+        unit = scale * noise_variance(level[cells], noise, photo.tone)
         leftover[cells] = cell_means(np.square(left_over), CELL_PX) / unit
         present[cells] = cell_means(np.square(fine), CELL_PX) / unit
         show("guard", last / photo.height)
@@ -96,6 +92,11 @@ def guard_photo(
         leftover, present, shares, sigma_px, field.usual_extent_px, clipped, rings=rings
     )
     return Verdict(trust, leftover)
+
+
+def _cells(first: int, last: int) -> slice:
+    """The rows of cells that hold these rows of pixels."""
+    return slice(first // CELL_PX, -(-last // CELL_PX))
 
 
 def _clipped_cells(photo: WorkingPhoto, rows: int, columns: int) -> Image:

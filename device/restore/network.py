@@ -129,7 +129,7 @@ class ModelBundle:
     def grid(self) -> TileGrid:
         """How the picture is cut for this network."""
         tile = self.manifest.tile
-        return TileGrid(tile.size, tile.halo, _BLEND_PX)
+        return TileGrid.square(tile.size, tile.halo, _BLEND_PX)
 
     def residual(self, tensors: Mapping[str, Image]) -> Image:
         """Run one tile: input name -> (channels, h, w); returns (3, size, size).

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from device.capture.camera import NoiseModel
 from device.kernels.encode import PATHS_STRIDE_PX, paths_view
 from device.kernels.field import KernelField
-from device.kernels.tiling import TileGrid, process_tiles
+from device.kernels.tiling import TileSide, process_tiles
 from device.restore.cells import cell_means
 from device.restore.filter_stage import FilteredRows, worth_undoing
 from device.restore.network import ModelBundle
@@ -40,9 +40,9 @@ def correct_photo(
 
     filtered : all rows from top to bottom, with the underdamped luminance.
     """
-    grid, size = model.grid, model.grid.size
+    grid, size = model.grid, model.grid.down.size
     # A tile at the picture's end is told a centre held inside: its corner is looked up.
-    lefts, tops = _corners(grid, photo.width), _corners(grid, photo.height)
+    lefts, tops = _corners(grid.across, photo.width), _corners(grid.down, photo.height)
     averaging = np.float32(1.0 / photo.factor**2)
 
     def one(tile: Light, u: float, v: float) -> Image:
@@ -105,17 +105,18 @@ def _light(blurred: Light, rows: FilteredRows) -> Light:
     assert rows.underdamped is not None  # the filter is asked for it whenever there is a network
     light = np.empty((7, *blurred.shape[1:]), np.uint16)
     light[:3] = blurred
-    wide = blurred.astype(np.int32)
-    step = 2 * np.moveaxis(rows.change, 2, 0).astype(np.int32)
-    light[3:6] = np.clip(wide + step, 0, LIGHT_STEPS)
+    wide = np.empty((4, *blurred.shape[1:]), np.int32)
+    wide[:3] = blurred
     # The weights of tone.LUMINANCE, in fourths.
-    luminance = (wide[0] + 2 * wide[1] + wide[2] + 2) >> 2
-    luminance += 2 * rows.underdamped.astype(np.int32)
-    light[6] = np.clip(luminance, 0, LIGHT_STEPS)
+    wide[3] = (wide[0] + 2 * wide[1] + wide[2] + 2) >> 2
+    for _ in range(2):
+        wide[:3] += np.moveaxis(rows.change, 2, 0)
+        wide[3] += rows.underdamped
+    light[3:] = np.clip(wide, 0, LIGHT_STEPS, out=wide)
     return light
 
 
-def _corners(grid: TileGrid, length: int) -> dict[float, int]:
+def _corners(cut: TileSide, length: int) -> dict[float, int]:
     """Where the tiles along a side begin, in pixels, by the centres that they are told."""
-    centres = grid.centres(length).tolist()
-    return {centre: i * grid.step - grid.lead for i, centre in enumerate(centres)}
+    centres = cut.centres(length).tolist()
+    return {centre: i * cut.step - cut.lead for i, centre in enumerate(centres)}

@@ -24,7 +24,7 @@ from device.restore.filter_stage import FilterPass, filter_photo
 from device.restore.grid import grid_for
 from device.restore.guard import CELL_PX
 from device.restore.guard_stage import guard_photo
-from device.restore.mirror import MIRRORED_BELOW, mirror_ratio
+from device.restore.mirror import MIRRORED_BELOW, mirror_score
 from device.restore.network import ModelBundle
 from device.restore.network_stage import correct_photo
 from device.restore.noise import estimate_noise
@@ -110,11 +110,7 @@ def _restore(
     working_field = field.scaled(report.working_scale)
     grid = grid_for(working_field, pixels.shape[1])
     model = _suited(model, photo, report)
-    if (
-        model
-        and options.guard
-        and _mirrored(photo, working_field, noise, grid, model, options.threads, report)
-    ):
+    if options.guard and _mirrored(photo, working_field, noise, grid, options.threads, report):
         report.model_note, report.guard = NOT_RESTORED, {"trusted_share": 0.0}
         return Restoration(_as_taken(pixels, bundle.tone), report, field)
     change, expected_share = _proposed(
@@ -223,18 +219,17 @@ def _mirrored(
     field: KernelField,
     noise: NoiseModel,
     grid: TileGrid,
-    model: ModelBundle,
     threads: int,
     report: RestoreReport,
 ) -> bool:
     """Whether the motion fits the picture only the wrong way round; noted in the report then."""
     with report.stage("mirror"):
-        ratio = mirror_ratio(photo, field, noise, grid, model, threads=threads)
-    report.sync["mirror_ratio"] = round(ratio, 3)
-    if ratio >= MIRRORED_BELOW:
+        score = mirror_score(photo, field, noise, grid, threads=threads)
+    report.sync["mirror_score"] = round(score, 2)
+    if score >= MIRRORED_BELOW:
         return False
     detail = (
-        f"the picture fits the mirror image of the measured motion better (ratio {ratio:.2f}):"
+        f"the picture fits the mirror image of the measured motion better (score {score:.1f}):"
         " is the motion sensor mounted as the calibration says?"
     )
     report.notices.append(Notice("motion-mirrored", detail))

@@ -38,8 +38,8 @@ HIGH_PASS_SIGMA_PX = 1.5
 
 @dataclass(frozen=True, slots=True)
 class FilteredTiles:
-    """sharp : (n, C, size, size); expected_share : (n,), the guard compares against it.
-    underdamped : (n, size, size) luminance with LIGHT_DAMPING, where it was asked for.
+    """sharp : (n, C, rows, columns); expected_share : (n,), the guard compares against it.
+    underdamped : (n, rows, columns) luminance with LIGHT_DAMPING, where it was asked for.
     """
 
     sharp: Image
@@ -49,7 +49,7 @@ class FilteredTiles:
 
 @dataclass(frozen=True)
 class FrequencyPlane:
-    """Everything about the frequencies of a square tile that does not depend on its content.
+    """Everything about the frequencies of a tile that does not depend on its content.
 
     squared : |f|^2 in (cycles per pixel)^2, on the frequencies of rfft2.
     by_ring, ring_starts : the flat frequencies sorted by their rings, which are evenly spaced in
@@ -58,7 +58,8 @@ class FrequencyPlane:
     high_pass : the guard's band, 1 - a Gaussian of 1.5 px.
     per_laplacian : 1 / the discrete Laplacian's transfer function, 0 at zero frequency; complex,
         because it multiplies spectra, and a multiplication is 50 times as fast as the division.
-    edge_step : (size,) transfer function of a step of height 1 across the edge.
+    edge_down, edge_across : (rows,) and (columns // 2 + 1,), transfer functions of a step of
+        height 1 across the edge.
     floor : of the damping; it fades out towards zero frequency, because blur moves light and takes
         none: what is damped there would lift the blacks.
     scene_weight : share of each frequency in a scene of power 1 / f^2 after the high pass.
@@ -72,18 +73,20 @@ class FrequencyPlane:
     beyond: Image
     high_pass: Image
     per_laplacian: Spectrum
-    edge_step: Spectrum
+    edge_down: Spectrum
+    edge_across: Spectrum
     floor: Image
     scene_weight: Image
 
 
 @lru_cache(maxsize=4)
-def frequency_plane(size: int) -> FrequencyPlane:
-    """The frequencies of a tile of this size."""
-    down, across = fft.fftfreq(size)[:, None], fft.rfftfreq(size)[None]
+def frequency_plane(rows: int, columns: int) -> FrequencyPlane:
+    """The frequencies of tiles of this shape, an even number of columns."""
+    down, across = fft.fftfreq(rows)[:, None], fft.rfftfreq(columns)[None]
     squared = down**2 + across**2
-    log_frequency = np.log(np.maximum(np.sqrt(squared), 1.0 / size))
-    lowest, highest = np.log(1.0 / size), np.log(np.sqrt(0.5))
+    slowest = 1.0 / max(rows, columns)
+    log_frequency = np.log(np.maximum(np.sqrt(squared), slowest))
+    lowest, highest = np.log(slowest), np.log(np.sqrt(0.5))
     position = (log_frequency - lowest) / (highest - lowest) * (_RINGS - 1)
     ring = np.rint(position).astype(np.intp).ravel()
     inner_ring = np.minimum(position.astype(np.intp), _RINGS - 2)
@@ -101,10 +104,15 @@ def frequency_plane(size: int) -> FrequencyPlane:
         beyond=(position - inner_ring).astype(np.float32),
         high_pass=(1.0 - gaussian).astype(np.float32),
         per_laplacian=(1.0 / laplacian).astype(np.complex64),
-        edge_step=(1.0 - np.exp(2j * np.pi * np.arange(size) / size)).astype(np.complex64),
+        edge_down=_step(down[:, 0]),
+        edge_across=_step(across[0]),
         floor=(MODEL_FLOOR * np.minimum(squared / FLOOR_FREQUENCY**2, 1.0)).astype(np.float32),
         scene_weight=(scene_weight / scene_weight.sum()).astype(np.float32),
     )
+
+
+def _step(frequency: NDArray[np.float64]) -> NDArray[np.complex64]:
+    return np.asarray(1.0 - np.exp(2j * np.pi * frequency), np.complex64)
 
 
 def filter_tiles(
@@ -116,17 +124,17 @@ def filter_tiles(
     *,
     underdamped: Image | None = None,
 ) -> FilteredTiles:
-    """Undo known blurs on tiles (n, C, size, size) of linear light.
+    """Undo known blurs on tiles (n, C, rows, columns) of linear light.
 
-    H : (n, size, size // 2 + 1) transfer functions; noise_variance : (n,) of one channel;
+    H : (n, rows, columns // 2 + 1) transfer functions; noise_variance : (n,) of one channel;
     sigma_px : (n,) uncertainty of the paths. underdamped : (C,) weights of the luminance that is
     wanted underdamped too.
     """
-    size = tiles.shape[-1]
+    rows, columns = tiles.shape[-2:]
     smooth = _smooth_part(tiles, plane)
     spectrum = fft.rfft2(tiles) - smooth
     H2 = _squared(H)
-    power = _squared(spectrum).mean(axis=1) / np.float32(size**2)
+    power = _squared(spectrum).mean(axis=1) / np.float32(rows * columns)
     noise = noise_variance[:, None, None]
     damping = np.float32(NOISE_WEIGHT) * noise / _scene_power(power, H2, noise, plane)
     damping += plane.floor
@@ -139,13 +147,13 @@ def filter_tiles(
         luminance = _weighted(underdamped, spectrum)
         luminance *= _filter(H, H2 + light)
         luminance += _weighted(underdamped, smooth)
-        lively = fft.irfft2(luminance, s=(size, size))
+        lively = fft.irfft2(luminance, s=(rows, columns))
     damping += uncertainty
     damping[:, 0, 0] = 0.0
     denominator = H2 + damping
     spectrum *= _filter(H, denominator)[:, None]
     spectrum += smooth
-    sharp = fft.irfft2(spectrum, s=(size, size))
+    sharp = fft.irfft2(spectrum, s=(rows, columns))
     unexplained = np.asarray(damping / denominator, np.float32)
     return FilteredTiles(sharp, _expected_share(unexplained, plane), lively)
 
@@ -178,13 +186,11 @@ def _smooth_part(tiles: Image, plane: FrequencyPlane) -> Spectrum:
     the steps between opposite edges. What remains wraps around without a seam and can be filtered
     cyclically; the smooth part has nothing to deblur.
     """
-    size, edge = tiles.shape[-1], plane.edge_step
     step_down = fft.rfft(tiles[..., -1, :] - tiles[..., 0, :])
     step_across = fft.fft(tiles[..., :, -1] - tiles[..., :, 0])
-    # edge (x) step_down + step_across (x) edge, as one product of thin matrices.
-    half = size // 2 + 1
-    left = np.stack([np.broadcast_to(edge, step_across.shape), step_across], axis=-1)
-    right = np.stack([step_down, np.broadcast_to(edge[:half], step_down.shape)], axis=-2)
+    # edge_down (x) step_down + step_across (x) edge_across, as one product of thin matrices.
+    left = np.stack([np.broadcast_to(plane.edge_down, step_across.shape), step_across], axis=-1)
+    right = np.stack([step_down, np.broadcast_to(plane.edge_across, step_down.shape)], axis=-2)
     smooth: Spectrum = left @ right
     smooth *= plane.per_laplacian
     return smooth
@@ -208,7 +214,7 @@ def _scene_power(power: Image, H2: Image, noise: Image, plane: FrequencyPlane) -
 
 
 def _ring_sums(values: Image, plane: FrequencyPlane) -> NDArray[np.float64]:
-    """Sums over rings of frequencies: (n, size, size // 2 + 1) -> (n, rings)."""
+    """Sums over rings of frequencies: (n, rows, columns // 2 + 1) -> (n, rings)."""
     sorted_ = np.take(values.reshape(len(values), -1), plane.by_ring, axis=1)
     sums = np.add.reduceat(sorted_, plane.ring_starts, axis=1, dtype=np.float64)
     return np.where(plane.ring_is_empty, 0.0, sums)

@@ -9,13 +9,14 @@ not touch, stays the photograph's own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from device.capture.camera import Tone
-from device.restore.tone import Pixels, to_linear
+from device.restore.tone import LUMINANCE, Pixels, to_linear
 
 Image = NDArray[np.float32]
 Change = NDArray[np.int16]
@@ -70,6 +71,15 @@ class WorkingPhoto:
             linear = self._reduce(linear, last - first)
         return np.ascontiguousarray(np.moveaxis(linear, 2, 0))
 
+    @property
+    def luminance_weights(self) -> Image:
+        """(channels,) of the channels' sum: 1 for a grey picture."""
+        return LUMINANCE if self.channels == 3 else np.ones(1, np.float32)
+
+    def luminance_rows(self, first: int, last: int) -> Image:
+        """As linear_rows, their weighted sum: (1, rows, width)."""
+        return np.tensordot(self.luminance_weights[None], self.linear_rows(first, last), axes=1)
+
     def light_rows(self, first: int, last: int) -> NDArray[np.uint16]:
         """As linear_rows, in integers of 0..LIGHT_STEPS."""
         light = self.linear_rows(first, last)
@@ -81,8 +91,9 @@ class WorkingPhoto:
         """Where any channel is at the top of its range: (rows, width) of the photograph's rows."""
         limit = CLIPPED_SHARE_OF_RANGE * np.iinfo(self.pixels.dtype).max
         codes = self.pixels[first:last]
-        clipped = codes >= limit
-        return np.asarray(clipped.any(axis=2) if codes.ndim == 3 else clipped)
+        clipped = np.atleast_3d(codes >= limit)
+        # One channel after the other: any() over so short an axis takes ten times as long.
+        return reduce(np.logical_or, np.moveaxis(clipped, 2, 0))
 
     def _reduce(self, linear: Image, rows: int) -> Image:
         below, right = rows * self.factor - len(linear), -linear.shape[1] % self.factor

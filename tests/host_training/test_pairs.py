@@ -139,7 +139,7 @@ def test_a_network_is_trained_on_what_the_device_gives_it(
         seen.append(tensors)
         return np.zeros_like(tensors["filtered"])
 
-    grid = TileGrid(64, 8, 16)
+    grid = TileGrid.square(64, 8, 16)
     model = SimpleNamespace(grid=grid, residual=residual)
     correct_photo(
         photo,
@@ -150,11 +150,11 @@ def test_a_network_is_trained_on_what_the_device_gives_it(
         threads=1,
         show=lambda stage, share: None,  # type: ignore[arg-type]
     )
-    tiles = grid.count(192)
+    tiles = grid.across.count(192)
     for row in (1, 2):
         for column in (1, 2):
             tensors = seen[row * tiles + column]
-            left, top = (place * grid.step - grid.lead for place in (column, row))
+            left, top = (place * grid.down.step - grid.down.lead for place in (column, row))
             pair = pair_at(measured, left, top, 64)
             for name in tensors:
                 np.testing.assert_allclose(

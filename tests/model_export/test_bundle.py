@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 
 from device.errors import InputError, ModelError
 from device.kernels.encode import PATHS_ENCODING
+from device.kernels.tiling import TileGrid
 from device.restore.golden_tile import read_golden
 from device.restore.network import load_model, provided_shapes
 from model_export.bundle import write_bundle
@@ -67,7 +68,7 @@ def test_the_bundle_is_what_a_device_loads(tmp_path: Path) -> None:
     assert model.manifest == again.manifest
     assert [tensor.name for tensor in again.manifest.inputs] == ["blurred", "filtered"]
     assert again.manifest.inputs[0].shape == [1, 3, TILE, TILE]
-    assert (again.grid.size, again.grid.margin) == (TILE, HALO)
+    assert again.grid == TileGrid.square(TILE, HALO, 16)
     ones = np.ones((3, TILE, TILE), np.float32)
     residual = again.residual({"blurred": ones, "filtered": 0.2 * ones})
     assert residual == pytest.approx(0.4 * ones)

@@ -20,7 +20,7 @@ WIDTH, HEIGHT, FOCAL_PX = 384, 320, 700.0
 EXPOSURE_NS, LINE_TIME_NS = 40_000_000, 90_000
 MID_NS = 10**15
 MARGIN_PX, BORDER_PX = 48, 24
-SMALL_TILES = TileGrid(size=96, margin=24, overlap=16)
+SMALL_TILES = TileGrid.square(size=96, margin=24, overlap=16)
 
 Image = NDArray[np.float32]
 

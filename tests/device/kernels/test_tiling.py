@@ -8,18 +8,27 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.kernels.tiling import TileFunction, TileGrid, mirrored, process_tiles
+from device.kernels.tiling import (
+    TileFunction,
+    TileGrid,
+    TileSide,
+    mirrored,
+    process_tiles,
+    tiles_in_row,
+)
 from device.restore.grid import COARSE, FINE
 
 Image = NDArray[np.float32]
 
 GRIDS = [
-    TileGrid(),
+    TileGrid.square(256, 48, 32),
     *(fitting[0] for grids in (FINE, COARSE) for fitting in grids.by_extent.values()),
-    TileGrid(32, 4, 8),
-    TileGrid(24, 0, 12),
-    TileGrid(16, 2, 0),
+    TileGrid.square(32, 4, 8),
+    TileGrid.square(24, 0, 12),
+    TileGrid.square(16, 2, 0),
+    TileGrid(TileSide(32, 4, 8), TileSide(56, 6, 12)),
 ]
+SIDES = list(dict.fromkeys(side for grid in GRIDS for side in (grid.down, grid.across)))
 SIZES = [(1, 1), (5, 7), (31, 33), (96, 95), (97, 127), (130, 301)]
 
 
@@ -69,33 +78,33 @@ def test_tiles_left_as_they_are_give_the_picture(grid: TileGrid, size: tuple[int
     assert np.abs(result - source).max() < 1e-6
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=str)
-def test_neighbouring_windows_sum_to_one(grid: TileGrid) -> None:
-    total = np.zeros(grid.step * 5 + grid.size)
+@pytest.mark.parametrize("side", SIDES, ids=str)
+def test_neighbouring_windows_sum_to_one(side: TileSide) -> None:
+    total = np.zeros(side.step * 5 + side.size)
     for tile in range(6):
-        total[tile * grid.step : tile * grid.step + grid.size] += grid.window()
-    covered = total[grid.lead : 5 * grid.step + grid.size - grid.lead]
+        total[tile * side.step : tile * side.step + side.size] += side.window()
+    covered = total[side.lead : 5 * side.step + side.size - side.lead]
     assert covered == pytest.approx(np.ones(len(covered)), abs=1e-6)
-    assert not grid.window()[: grid.margin].any()
-    assert not grid.window()[grid.size - grid.margin :].any()
+    assert not side.window()[: side.margin].any()
+    assert not side.window()[side.size - side.margin :].any()
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("side", SIDES, ids=str)
 @pytest.mark.parametrize("length", [1, 2, 31, 32, 33, 95, 96, 97, 128, 1000])
-def test_as_many_tiles_as_needed_and_no_more(grid: TileGrid, length: int) -> None:
+def test_as_many_tiles_as_needed_and_no_more(side: TileSide, length: int) -> None:
     """The last tile's full weight reaches the last pixel; one tile fewer would not."""
-    full_until = grid.count(length) * grid.step - grid.overlap
+    full_until = side.count(length) * side.step - side.overlap
     assert full_until >= length
-    assert full_until - grid.step < length
+    assert full_until - side.step < length
 
 
 def test_what_a_tile_does_at_its_margins_is_thrown_away() -> None:
-    grid = TileGrid(64, 12, 8)
+    grid = TileGrid.square(64, 12, 8)
 
     def spoil_the_margins(tile: Image, u: float, v: float) -> Image:
         spoiled = np.full_like(tile, 1e3)
-        inner = slice(grid.margin, grid.size - grid.margin)
-        spoiled[:, inner, inner] = tile[:, inner, inner]
+        inner = (slice(None), grid.down.inner, grid.across.inner)
+        spoiled[inner] = tile[inner]
         return spoiled
 
     source = picture(101, 77)
@@ -105,17 +114,17 @@ def test_what_a_tile_does_at_its_margins_is_thrown_away() -> None:
 @pytest.mark.parametrize("size", [(101, 77), (20, 300)], ids=str)
 def test_a_tiles_centre_is_where_its_pixels_are(size: tuple[int, int]) -> None:
     """Ramps of coordinates: the middle of a tile inside the picture shows its own centre."""
-    grid, (width, height) = TileGrid(48, 6, 12), size
+    grid, (width, height) = TileGrid.square(48, 6, 12), size
     v, u = np.mgrid[:height, :width].astype(np.float32)
     seen = []
 
     def note(tile: Image, centre_u: float, centre_v: float) -> Image:
-        middle = slice(grid.size // 2 - 1, grid.size // 2 + 1)
+        middle = slice(grid.down.size // 2 - 1, grid.down.size // 2 + 1)
         seen.append((centre_u, centre_v, *tile[:, middle, middle].mean(axis=(1, 2))))
         return tile
 
     put_together(np.stack([u, v]), grid, note)
-    assert len(seen) == grid.count(width) * grid.count(height)
+    assert len(seen) == grid.across.count(width) * grid.down.count(height)
     for centre_u, centre_v, shown_u, shown_v in seen:
         assert 0 <= centre_u <= width - 1
         assert 0 <= centre_v <= height - 1
@@ -128,7 +137,7 @@ def test_a_tiles_centre_is_where_its_pixels_are(size: tuple[int, int]) -> None:
 
 def test_beyond_the_edges_the_picture_is_mirrored() -> None:
     """The first tile of a small picture, whole, against NumPy's reflection."""
-    grid, source = TileGrid(48, 6, 12), picture(30, 26)
+    grid, source = TileGrid.square(48, 6, 12), picture(30, 26)
     tiles: list[Image] = []
 
     def keep(tile: Image, u: float, v: float) -> Image:
@@ -136,8 +145,9 @@ def test_beyond_the_edges_the_picture_is_mirrored() -> None:
         return tile
 
     put_together(source, grid, keep)
-    after = 48 - grid.lead
-    expected = np.pad(source, ((0, 0), (grid.lead, after), (grid.lead, after)), mode="reflect")
+    lead = grid.down.lead
+    sides = (lead, 48 - lead)
+    expected = np.pad(source, ((0, 0), sides, sides), mode="reflect")
     assert np.array_equal(tiles[0], expected[:, :48, :48])
 
 
@@ -151,14 +161,14 @@ def test_threads_change_nothing() -> None:
     def blur(tile: Image, u: float, v: float) -> Image:
         return np.asarray(tile + np.roll(tile, 1, axis=2) * u + v, np.float32)
 
-    source, grid = picture(301, 130), TileGrid(48, 6, 12)
+    source, grid = picture(301, 130), TileGrid.square(48, 6, 12)
     alone = put_together(source, grid, blur)
     assert np.array_equal(put_together(source, grid, blur, threads=3), alone)
 
 
 def test_a_tile_function_may_change_the_number_of_channels() -> None:
     source = picture(70, 60, channels=3)
-    result = put_together(source, TileGrid(32, 4, 8), lambda tile, u, v: tile[:1] * 2)
+    result = put_together(source, TileGrid.square(32, 4, 8), lambda tile, u, v: tile[:1] * 2)
     assert result.shape == (1, 60, 70)
     assert np.abs(result - 2 * source[:1]).max() < 1e-6
 
@@ -178,7 +188,31 @@ def test_every_row_is_read_once_from_top_to_bottom(grid: TileGrid, height: int) 
         pass
     read_rows = [row for first, last in asked for row in range(first, last)]
     assert read_rows == list(range(height))
-    assert max(last - first for first, last in asked) <= grid.size
+    assert max(last - first for first, last in asked) <= grid.down.size
+
+
+@pytest.mark.parametrize("size", [(30, 26), (101, 77)], ids=str)
+def test_single_tiles_are_those_of_the_whole_picture(size: tuple[int, int]) -> None:
+    grid, (width, height) = TileGrid(TileSide(48, 6, 12), TileSide(64, 8, 8)), size
+    source = picture(width, height)
+    seen: list[tuple[Image, float, float]] = []
+
+    def keep(tile: Image, u: float, v: float) -> Image:
+        seen.append((tile.copy(), u, v))
+        return tile
+
+    put_together(source, grid, keep)
+    across = grid.across.count(width)
+    for row in range(grid.down.count(height)):
+        columns = range(row % 2, across, 2) if across > 1 else [0]
+        tiles, centres = tiles_in_row(
+            lambda first, last: source[:, first:last], width, height, grid, row, columns
+        )
+        expected = [seen[row * across + column] for column in columns]
+        assert len(tiles) == len(expected)
+        for tile, centre, (one, u, v) in zip(tiles, centres, expected, strict=True):
+            assert np.array_equal(tile, one)
+            assert tuple(centre) == (u, v)
 
 
 def test_an_error_in_a_tile_reaches_the_caller() -> None:
@@ -186,4 +220,4 @@ def test_an_error_in_a_tile_reaches_the_caller() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        put_together(picture(40, 40), TileGrid(32, 4, 8), fail, threads=2)
+        put_together(picture(40, 40), TileGrid.square(32, 4, 8), fail, threads=2)

@@ -1,109 +1,117 @@
-"""The mirror test on parts of a photograph, with networks whose answer is known by hand."""
+"""The mirror test: photographs blurred along a path, told that path or its mirror image."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from model_bundles import good_bundle
 
 from device.capture.camera import NoiseModel
 from device.kernels.field import KernelField
-from device.restore.filter_stage import filter_photo
+from device.kernels.reblur import reblur
 from device.restore.grid import grid_for
-from device.restore.mirror import mirror_ratio
-from device.restore.network import load_model
+from device.restore.mirror import MIRRORED_BELOW, mirror_score
+from device.restore.tone import from_linear
 from device.restore.working import WorkingPhoto
 
 NOISE = NoiseModel(1e-4, 1e-3)
-WIDTH, HEIGHT = 200, 136
+WIDTH, HEIGHT = 480, 360
 
 
-def hook_field() -> KernelField:
+def field_of(path: np.ndarray, scale: int = 1) -> KernelField:
+    node_u, node_v = (np.arange(0.0, scale * side + 64, 64) for side in (WIDTH, HEIGHT))
+    shape = (len(node_v), len(node_u))
+    paths = np.broadcast_to(scale * path, (*shape, 9, 2)).astype(np.float32)
+    sigma = np.full(shape, 0.1, np.float32)
+    return KernelField(
+        scale * WIDTH, scale * HEIGHT, node_u, node_v, paths, sigma, np.ones(shape, bool)
+    )
+
+
+def hook() -> np.ndarray:
     """A path with a corner: far from its own mirror image."""
     path = np.zeros((9, 2), np.float32)
     path[:4, 0], path[5:, 1] = np.linspace(-8, -2, 4), np.linspace(2, 8, 4)
-    node_u, node_v = np.arange(0.0, WIDTH + 64, 64), np.arange(0.0, HEIGHT + 64, 64)
-    shape = (len(node_v), len(node_u))
-    paths = np.broadcast_to(path, (*shape, 9, 2)).astype(np.float32)
-    sigma = np.full(shape, 0.1, np.float32)
-    return KernelField(WIDTH, HEIGHT, node_u, node_v, paths, sigma, np.ones(shape, bool))
+    return path
 
 
-def photo(factor: int = 1) -> WorkingPhoto:
-    rng = np.random.default_rng(2)
-    pixels = rng.integers(40, 220, (HEIGHT * factor, WIDTH * factor, 3)).astype(np.uint8)
-    return WorkingPhoto(pixels, "srgb", factor)
+def mirrored(field: KernelField) -> KernelField:
+    return replace(field, paths_px=-field.paths_px)
 
 
-def ratio(picture: WorkingPhoto, field: KernelField, folder: Path) -> float:
-    grid = grid_for(field, picture.width)
-    return mirror_ratio(picture, field, NOISE, grid, load_model(folder), threads=1)
+def discs(scale: int = 1) -> np.ndarray:
+    """Discs of every brightness on top of one another: (H, W, 3) linear light, edges everywhere."""
+    rng = np.random.default_rng(5)
+    v, u = np.mgrid[: scale * HEIGHT, : scale * WIDTH] / scale
+    scene = np.full((*u.shape, 3), 0.2, np.float32)
+    for _ in range(250):
+        centre_u, centre_v, radius = rng.uniform((0, 0, 4), (WIDTH, HEIGHT, 30))
+        inside = np.hypot(u - centre_u, v - centre_v) < radius
+        scene[inside] = rng.uniform(0.02, 0.8, 3)
+    return scene
 
 
-@pytest.mark.parametrize("factor", [1, 2])
-def test_a_network_that_halves_every_change_tells_nothing(tmp_path: Path, factor: int) -> None:
-    folder = good_bundle(tmp_path / "half", weight=0.5)
-    assert ratio(photo(factor), hook_field(), folder) == pytest.approx(1.0, abs=0.02)
+def photo_of(
+    scene: np.ndarray, field: KernelField, *, factor: int = 1, grey: bool = False
+) -> WorkingPhoto:
+    """Blurred along the field, with its noise, in codes."""
+    light = reblur(scene, field)
+    noise = np.random.default_rng(6).normal(0.0, np.sqrt(NOISE.shot * light + NOISE.read**2))
+    pixels = from_linear((light + noise).astype(np.float32), "srgb")
+    return WorkingPhoto(pixels[..., 1] if grey else pixels, "srgb", factor)
 
 
-def test_a_still_camera_has_nothing_to_tell(tmp_path: Path) -> None:
-    field = hook_field()
-    still = replace(field, paths_px=np.zeros_like(field.paths_px))
-    assert ratio(photo(), still, good_bundle(tmp_path / "tiny")) == 1.0
+def score(photo: WorkingPhoto, field: KernelField, threads: int = 1) -> float:
+    working = field.scaled(1.0 / photo.factor)
+    grid = grid_for(working, photo.pixels.shape[1])
+    return mirror_score(photo, working, NOISE, grid, threads=threads)
 
 
-def test_a_straight_and_even_path_has_nothing_to_tell(tmp_path: Path) -> None:
-    field = hook_field()
-    even = np.linspace([-9.0, 4.0], [9.0, -4.0], 9).astype(np.float32)
-    straight = replace(field, paths_px=np.broadcast_to(even, field.paths_px.shape).copy())
-    assert ratio(photo(), straight, good_bundle(tmp_path / "tiny")) == 1.0
+@pytest.mark.parametrize(("factor", "grey"), [(1, False), (1, True), (2, False)])
+def test_a_sharp_scene_tells_the_path_from_its_mirror_image(factor: int, grey: bool) -> None:
+    field = field_of(hook(), factor)
+    photo = photo_of(discs(factor), field, factor=factor, grey=grey)
+    assert score(photo, field) > 4.0
+    assert score(photo, mirrored(field)) < MIRRORED_BELOW
+    # The votes are the same but for their sign.
+    assert score(photo, mirrored(field)) == pytest.approx(-score(photo, field), rel=1e-3)
 
 
-def test_both_paths_are_tried_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that keeps nothing where the first leg of the path points to the right."""
-    from device.restore import mirror
-
-    def keeps(part: WorkingPhoto, rows: object, field: KernelField, *_: object, **__: object):  # type: ignore[no-untyped-def]
-        found = filter_photo(
-            part, field, NOISE, grid_for(field, WIDTH), threads=1, show=lambda stage, share: None
-        )
-        list(rows)  # type: ignore[call-overload]
-        return found.change if field.paths_px[0, 0, 0, 0] < 0 else found.change // 2
-
-    monkeypatch.setattr(mirror, "correct_photo", keeps)
-    folder = good_bundle(tmp_path / "tiny")
-    field = hook_field()
-    right = ratio(photo(), field, folder)
-    wrong = ratio(photo(), replace(field, paths_px=-field.paths_px), folder)
-    assert right == pytest.approx(2.0, rel=0.05)
-    assert wrong == pytest.approx(1 / right, rel=1e-6)
+def test_threads_change_nothing() -> None:
+    field = field_of(hook())
+    photo = photo_of(discs(), field)
+    assert score(photo, field, threads=3) == score(photo, field)
 
 
-@pytest.mark.parametrize(("misled", "parts", "told"), [(3, 6, 1.0), (6, 9, 0.8), (9, 9, 0.5)])
-def test_more_parts_are_asked_before_it_is_called_mirrored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, misled: int, parts: int, told: float
-) -> None:
-    """The first parts speak for the mirror image, the others for the measured path."""
-    from device.restore import mirror
+def test_a_picture_of_noise_alone_is_not_called_mirrored() -> None:
+    field = field_of(hook())
+    photo = photo_of(np.full((HEIGHT, WIDTH, 3), 0.3, np.float32), field)
+    assert abs(score(photo, field)) < -MIRRORED_BELOW
 
-    asked = []
 
-    def keeps(part: WorkingPhoto, rows: object, field: KernelField, *_: object, **__: object):  # type: ignore[no-untyped-def]
-        change = np.concatenate([r.change for r in rows])  # type: ignore[attr-defined]
-        asked.append((field.node_u[0], field.node_v[0]))
-        measured = field.paths_px[0, 0, 0, 0] < 0
-        for_the_mirror = len(asked) <= 2 * misled
-        return change // 2 if measured == for_the_mirror else change
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_black_or_white_picture_tells_nothing(level: int) -> None:
+    pixels = np.full((HEIGHT, WIDTH, 3), level, np.uint8)
+    assert abs(score(WorkingPhoto(pixels, "srgb", 1), field_of(hook()))) < -MIRRORED_BELOW
 
-    monkeypatch.setattr(mirror, "correct_photo", keeps)
-    pixels = np.tile(photo().pixels, (6, 6, 1))
-    found = ratio(WorkingPhoto(pixels, "srgb", 1), hook_field(), good_bundle(tmp_path / "tiny"))
-    # Power: a half of the amplitude is a quarter.
-    share = misled / parts
-    measured, mirrored = 0.25 * share + (1 - share), share + 0.25 * (1 - share)
-    assert found == pytest.approx(np.sqrt(measured / mirrored), rel=0.05)
-    assert found == pytest.approx(told, abs=0.03)
-    assert (len(asked), len(set(asked))) == (2 * parts, parts)
+
+@pytest.mark.parametrize(
+    "path",
+    [np.zeros((9, 2)), np.linspace([-9.0, 4.0], [9.0, -4.0], 9)],
+    ids=["still", "straight and even"],
+)
+def test_a_path_that_is_its_own_mirror_image_has_nothing_to_tell(path: np.ndarray) -> None:
+    field = field_of(path)
+    assert score(photo_of(discs(), field), field) == 0.0
+
+
+def test_too_few_votes_decide_nothing() -> None:
+    """A picture of four tiles, and a field that is known in one corner alone."""
+    field = field_of(hook())
+    photo = photo_of(discs(), field)
+    small = WorkingPhoto(photo.pixels[:60, :90], "srgb", 1)
+    assert score(small, field) == 0.0
+    unknown = replace(field, valid=np.zeros_like(field.valid))
+    unknown.valid[:2, :3] = True
+    assert score(photo, unknown) == 0.0

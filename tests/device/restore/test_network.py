@@ -18,6 +18,7 @@ from device.capture.camera import NoiseModel
 from device.errors import ModelError
 from device.kernels.encode import PATHS_ENCODING, paths_view
 from device.kernels.field import KernelField
+from device.kernels.tiling import TileGrid
 from device.restore.filter_stage import FilteredRows
 from device.restore.network import (
     PROVIDED,
@@ -209,6 +210,15 @@ def test_a_network_that_adds_nothing_leaves_the_filters_result(
     assert np.abs(result.astype(int) - change).max() <= 3
 
 
+@pytest.mark.parametrize(("code", "step"), [(0, 30000), (255, -30000)])
+def test_the_largest_changes_are_light_too(make_model: MakeModel, code: int, step: int) -> None:
+    """From black to nearly white and back: twice such a step is no 16-bit integer."""
+    picture = WorkingPhoto(np.full((60, 70, 3), code, np.uint8), "srgb", 1)
+    change = np.full((60, 70, 3), step, np.int16)
+    result = corrected(make_model(zero_network()), picture, change)
+    assert np.abs(result.astype(int) - change).max() <= 3
+
+
 def test_a_network_may_take_the_filter_back(make_model: MakeModel) -> None:
     picture = photo(100, 80)
     result = corrected(make_model(difference_network()), picture, proposed(picture))
@@ -273,7 +283,7 @@ def test_the_residual_is_of_coded_values_and_clipped(make_model: MakeModel) -> N
 def test_a_good_bundle_is_loaded_with_what_it_says(make_model: MakeModel) -> None:
     model = load_model(make_model(probe_network()))
     assert model.manifest.name == "tiny"
-    assert (model.grid.size, model.grid.margin) == (TILE, HALO)
+    assert model.grid == TileGrid.square(TILE, HALO, 16)
     assert [tensor.name for tensor in model.manifest.inputs] == [
         "blurred", "filtered", "paths", "noise",
     ]  # fmt: skip

@@ -49,7 +49,7 @@ def test_the_report_tells_what_was_done_as_plain_json(bundle: Bundle) -> None:
     assert "inverse filter" in told["model_note"]
     assert 0.0 <= told["guard"]["trusted_share"] <= 1.0
     assert [warning["name"] for warning in told["warnings"]] == ["bias-unknown"]
-    stages = {"motion", "decode", "noise", "filter", "network", "guard", "blend"}
+    stages = {"motion", "decode", "noise", "mirror", "filter", "network", "guard", "blend"}
     assert set(told["stages_s"]) == stages
 
 
@@ -92,12 +92,13 @@ def _seeing(
     return see
 
 
+@pytest.mark.parametrize("with_network", [True, False])
 def test_a_mirrored_motion_leaves_the_photograph_and_says_so(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_network: bool
 ) -> None:
-    model = load_model(good_bundle(tmp_path / "tiny"))
-    ratios = iter([0.94, 0.96])
-    monkeypatch.setattr(pipeline, "mirror_ratio", lambda *args, **options: next(ratios))
+    model = load_model(good_bundle(tmp_path / "tiny")) if with_network else None
+    scores = iter([-2.6, -2.4])
+    monkeypatch.setattr(pipeline, "mirror_score", lambda *args, **options: next(scores))
     left = restore(bundle, model=model)
     assert np.array_equal(left.pixels, bundle.read_pixels())
     assert [notice.name for notice in left.report.notices][-1] == "motion-mirrored"
@@ -105,7 +106,7 @@ def test_a_mirrored_motion_leaves_the_photograph_and_says_so(
     assert left.report.model_note.startswith("not restored")
     done = restore(bundle, model=model)
     assert not np.array_equal(done.pixels, bundle.read_pixels())
-    assert done.report.sync["mirror_ratio"] == 0.96
+    assert done.report.sync["mirror_score"] == -2.4
     assert "motion-mirrored" not in [notice.name for notice in done.report.notices]
 
 

@@ -57,7 +57,7 @@ def filter_one(
 
 
 def test_the_underdamped_luminance_is_sharper_and_noisier() -> None:
-    plane = frequency_plane(SIZE)
+    plane = frequency_plane(SIZE, SIZE)
     weights = np.array([0.25, 0.5, 0.25], np.float32)
     each = np.full(1, 2e-5, np.float32), np.full(1, 0.0, np.float32)
     inner = slice(MARGIN, -MARGIN)
@@ -81,7 +81,7 @@ def test_the_underdamped_luminance_is_sharper_and_noisier() -> None:
 
 def restored(tile: Image, path: Path, noise_sd: float, sigma_px: float = 0.0) -> Image:
     H = transfer_function(path, SIZE, SIZE)
-    plane = frequency_plane(SIZE)
+    plane = frequency_plane(SIZE, SIZE)
     return filter_one(tile, H, max(noise_sd**2, 1e-8), sigma_px, plane)[0]
 
 
@@ -187,7 +187,7 @@ def test_each_channel_is_filtered_alike() -> None:
 def expected_share(path: Path, noise_sd: float = 0.002, sigma_px: float = 0.0) -> float:
     _, blurred = photographed(path, noise_sd)
     H = transfer_function(path, SIZE, SIZE)
-    return filter_one(blurred, H, noise_sd**2, sigma_px, frequency_plane(SIZE))[1]
+    return filter_one(blurred, H, noise_sd**2, sigma_px, frequency_plane(SIZE, SIZE))[1]
 
 
 def test_what_a_sharp_scene_would_leave_over_grows_with_the_blur() -> None:
@@ -202,7 +202,7 @@ def test_what_a_sharp_scene_leaves_over_is_predicted() -> None:
     """Filter a SHARP tile with a path it does not have, blur again: the measured share."""
     path, noise_sd = straight(12, 5), 0.002
     sharp = texture(SIZE, seed=4)
-    H, plane = transfer_function(path, SIZE, SIZE), frequency_plane(SIZE)
+    H, plane = transfer_function(path, SIZE, SIZE), frequency_plane(SIZE, SIZE)
     result, share = filter_one(sharp, H, noise_sd**2, 0.0, plane)
     left = sharp - fft.irfft2(fft.rfft2(result) * H, s=(SIZE, SIZE))
     power = [
