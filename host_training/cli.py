@@ -10,6 +10,7 @@ from pathlib import Path
 from device.errors import StillpiError
 from host_training.average_command import add_average_parser
 from host_training.evaluate_command import add_evaluate_parsers, print_progress
+from host_training.grow_command import add_grow_parser
 from host_training.pairs_command import add_pairs_parser
 from host_training.seed_protocol_command import add_seed_protocol_parser
 from host_training.shot import ShotOptions
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     add_pairs_parser(commands)
     add_train_parser(commands)
     add_average_parser(commands)
+    add_grow_parser(commands)
     add_seed_protocol_parser(commands)
     return parser
 

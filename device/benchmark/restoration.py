@@ -16,15 +16,20 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from device.benchmark import Row, Setting
 from device.bundle import read_bundle, write_bundle
 from device.calibration import CameraCalibration
 from device.capture.camera import Frame, NoiseModel
+from device.capture.develop import develop
+from device.capture.scene import read_photograph
 from device.capture.timing import FrameTiming
-from device.kernels.field import kernel_field
+from device.kernels.field import KernelField, kernel_field
+from device.kernels.reblur import COARSE_GRID, reblur
 from device.motion.frame_motion import frame_motion
 from device.motion.sources import HandShake
+from device.restore.tone import to_linear
 from firmware_bridge.samples import ImuSamples
 
 WIDTH, HEIGHT = 4056, 3040
@@ -35,6 +40,7 @@ EXPOSURES_S = {"short blur": 1 / 60, "medium blur": 1 / 8, "long blur": 1 / 4}
 COMPARED = "medium blur"
 """Whose whole program is set beside other systems' networks: at full scale, the slowest."""
 _FIELD_RUNS = 10
+_NOISE = NoiseModel(1e-3, 2e-3)
 
 
 def whole_program(label: str) -> str:
@@ -78,14 +84,10 @@ def measure_field(setting: Setting) -> Iterator[Row]:
 
 
 def large_bundle(path: Path, exposure_s: float) -> Path:
-    """A 12-megapixel bundle with a shaking hand's log.
+    """A 12-megapixel bundle of an enlarged photograph with a shaking hand's log, blurred by it.
 
-    The picture is an enlarged photograph, not blurred by that hand: time and memory do not
-    depend on it.
+    Whether the picture is one of that motion decides what the restoration does at some places.
     """
-    picture = cv2.imread(str(SCENE), cv2.IMREAD_COLOR)
-    assert picture is not None, SCENE
-    pixels = cv2.cvtColor(cv2.resize(picture, (WIDTH, HEIGHT)), cv2.COLOR_BGR2RGB)
     timing = FrameTiming(10_000_000_000, round(exposure_s * 1e9), LINE_TIME_NS, "top_down", HEIGHT)
     calibration = CameraCalibration.centred(
         FOCAL_PX, WIDTH, HEIGHT, gyro_bias_rad_s=(0.0, 0.0, 0.0)
@@ -95,8 +97,25 @@ def large_bundle(path: Path, exposure_s: float) -> Path:
     samples = ImuSamples(
         np.rint(t_s * 1e9).astype(np.int64), hand.gyro_rad_s(t_s), hand.specific_force_g(t_s)
     )
-    frame = Frame(pixels=pixels.astype(np.uint8), timing=timing, noise=NoiseModel(1e-3, 2e-3))
+    motion = frame_motion(samples, calibration, timing)
+    pixels = _shaken(kernel_field(motion.track, calibration, timing))
+    frame = Frame(pixels=pixels, timing=timing, noise=_NOISE)
     return write_bundle(path, frame, samples, calibration)
+
+
+def _shaken(field: KernelField) -> NDArray[np.uint8]:
+    """The scene, enlarged, as a noisy sensor saw it through that field: (H, W, 3)."""
+    scene = to_linear(read_photograph(SCENE), "srgb")
+    scene = np.asarray(cv2.resize(scene, (WIDTH, HEIGHT)), np.float32)
+    pixels = np.empty(scene.shape, np.uint8)
+    rng = np.random.default_rng(1)
+    # One channel after the other: a Pi has not the memory for all in floating point three times.
+    for channel in range(scene.shape[2]):
+        one = np.s_[:, :, channel : channel + 1]
+        pixels[one] = develop(
+            reblur(scene[one], field, grid=COARSE_GRID, threads=2), "srgb", _NOISE, rng
+        )
+    return pixels
 
 
 @dataclass(frozen=True, slots=True)

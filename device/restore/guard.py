@@ -15,6 +15,10 @@ the path explains. Places with neither are decided by their neighbours. Nearer t
 the reach of the votes to a distrusted place nothing is trusted: 70 to 120 working pixels. Where
 less than 55 % of the picture is left, it is trusted less: perhaps the motion is another one.
 
+Where the restoration gathers light in edges, its gradients being sparser than the photograph's
+(device.restore.sparsity), it was right whatever it leaves over: votes against it are hushed, the
+less so the less of the picture says the same.
+
 What a path connects with unknown light, clipped or outside the picture, no blur of the rest
 explains. The filter rings there, and what it leaves over counts against it; a network has taken the
 ringing away, and such places are decided by their neighbours.
@@ -58,6 +62,12 @@ class GuardSettings:
     far_px: float = 48.0
     reach_px: float = 12.0
     clipped_share: float = 0.02
+    little_gathered: float = 0.05
+    much_gathered: float = 0.1
+    gathering_smoothing_px: float = 16.0
+    gathered_vote: float = 0.02
+    enough_gathered: float = 0.5
+    """Of the picture: with a smaller share less is hushed, as its square."""
     enough_trusted: float = 0.55
     """Of the picture that is not clipped: with a smaller share trust fades, as its square."""
 
@@ -83,6 +93,7 @@ def trust_map(
     sigma_px: Image,
     path_extent_px: float,
     clipped: Image,
+    gathering: Image,
     *,
     rings: bool,
     settings: GuardSettings | None = None,
@@ -90,7 +101,8 @@ def trust_map(
     """Trust 0..1 for every cell, none in what is clipped: there the photograph stands.
 
     leftover, present : cells' power in units of noise; expected_share : of a sharp scene;
-    sigma_px : uncertainty of the path; clipped : share of clipped pixels; all (rows, columns).
+    sigma_px : uncertainty of the path; clipped : share of clipped pixels; gathering : by how much
+    the result's gradients are sparser than the photograph's; all (rows, columns).
     rings : the result beside unknown light, as the filter's does without a network.
     """
     settings = settings or GuardSettings()
@@ -100,6 +112,9 @@ def trust_map(
         # The last two arguments: what lies outside counts as clipped.
         disc = _disc(0.5 * path_extent_px + CELL_PX)
         sharp *= 1.0 - cv2.dilate(unknown, disc, borderType=cv2.BORDER_CONSTANT, borderValue=(1.0,))
+    gathered = _gathered(gathering, settings)
+    sharp *= 1.0 - gathered
+    blurred += settings.gathered_vote * gathered
     # Where nothing speaks near by, the wider surroundings do; where they are silent too, the small
     # constants do: the measured motion is right.
     far_for, far_against = _smooth(blurred, settings.far_px), _smooth(sharp, settings.far_px)
@@ -114,6 +129,14 @@ def trust_map(
     share = float((trust * seen).sum() / max(seen.sum(), 1.0))
     trust *= min(share / settings.enough_trusted, 1.0) ** 2
     return np.asarray(trust * seen, np.float32)
+
+
+def _gathered(gathering: Image, settings: GuardSettings) -> Image:
+    """0..1 for every cell: how surely the restoration put light together there."""
+    between = settings.much_gathered - settings.little_gathered
+    here = np.clip((gathering - settings.little_gathered) / between, 0.0, 1.0)
+    believed = min(float(here.mean()) / settings.enough_gathered, 1.0) ** 2
+    return np.asarray(believed * here, np.float32)
 
 
 def _disc(radius_px: float) -> NDArray[np.uint8]:

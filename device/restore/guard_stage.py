@@ -14,11 +14,13 @@ from device.kernels.tiling import TileGrid, process_tiles
 from device.restore.cells import cell_means
 from device.restore.guard import (
     CELL_PX,
+    GuardSettings,
     evidence_tiles,
     stretched,
     trust_map,
 )
 from device.restore.noise import noise_variance
+from device.restore.sparsity import GradientCells
 from device.restore.wiener import frequency_plane
 from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 
@@ -61,13 +63,17 @@ def guard_photo(
     plane, weights = frequency_plane(*grid.shape), photo.luminance_weights
     rows, columns = -(-photo.height // CELL_PX), -(-photo.width // CELL_PX)
     level = np.empty((rows, columns), np.float32)
+    photos, results = (GradientCells(rows, columns, CELL_PX) for _ in range(2))
 
     # Rows are read and strips are made in whole cells: sizes, steps and overlaps of the tiles are.
     def before_and_after(first: int, last: int) -> Image:
         (before,) = photo.luminance_rows(first, last)
-        level[_cells(first, last)] = cell_means(before, CELL_PX)
-        step = change[first:last].astype(np.float32) @ (CHANGE_UNIT * weights)
-        return np.stack([before, before + step])
+        after = before + change[first:last].astype(np.float32) @ (CHANGE_UNIT * weights)
+        cells = _cells(first, last)
+        level[cells] = cell_means(before, CELL_PX)
+        photos.fill(cells, before)
+        results.fill(cells, after)
+        return np.stack([before, after])
 
     def work(tiles: Image, uv_px: NDArray[np.float64]) -> Image:
         return evidence_tiles(tiles, field.paths_at(uv_px), plane)
@@ -88,8 +94,10 @@ def guard_photo(
     shares = stretched(expected_share, rows, columns)
     sigma_px = stretched(field.sigma_px, rows, columns)
     clipped = _clipped_cells(photo, rows, columns)
+    around = GuardSettings().gathering_smoothing_px / CELL_PX
+    gathering = photos.density(around) - results.density(around)
     trust = trust_map(
-        leftover, present, shares, sigma_px, field.usual_extent_px, clipped, rings=rings
+        leftover, present, shares, sigma_px, field.usual_extent_px, clipped, gathering, rings=rings
     )
     return Verdict(trust, leftover)
 

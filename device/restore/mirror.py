@@ -2,14 +2,11 @@
 
 A path and its mirror image erase the same frequencies, so re-blurring cannot tell a motion sensor
 that is mounted the wrong way round. Both filters give pictures of the same power at every
-frequency; they differ in phase. Where the path is right the light comes together in edges, and
-between them little is left: the gradients are sparse. Where it is mirrored every edge comes out as
-several. So tiles all over the picture are filtered with both paths, and each casts a vote,
-
-    log(mean |g| / rms g) of the mirrored path's gradients - that of the measured path's,
-
-in linear light, where the filter's noise is the same everywhere. What counts is whether the votes'
-mean differs from 0 by more than they scatter. Where most paths are their own mirror images,
+frequency; they differ in phase. Where the path is right the light comes together in edges, and the
+gradients are sparse; where it is mirrored every edge comes out as several. So tiles all over the
+picture are filtered with both paths, and each casts a vote: by how much denser the gradients of the
+mirrored path's picture are (device.restore.sparsity). What counts is whether the votes' mean
+differs from 0 by more than they scatter. Where most paths are their own mirror images,
 straight and even ones, there is nothing to tell and nothing to lose.
 """
 
@@ -25,6 +22,7 @@ from device.kernels.field import KernelField
 from device.kernels.psf import transfer_function
 from device.kernels.tiling import TileGrid, TileSide, tiles_in_row
 from device.restore.noise import noise_variance
+from device.restore.sparsity import density_of_tiles
 from device.restore.wiener import Image, filter_tiles, frequency_plane
 from device.restore.working import WorkingPhoto
 
@@ -87,19 +85,9 @@ def _votes(
     summed = np.float32(np.square(photo.luminance_weights).sum() / photo.factor**2)
     variance = summed * noise_variance(tiles.mean(axis=(1, 2, 3)), noise, photo.tone)
     measured, mirrored = (
-        _spread_of_gradients(filter_tiles(tiles, seen, variance, sigma_px, plane).sharp, grid)
-        for seen in (H, np.conj(H))
+        density_of_tiles(np.clip(filtered[:, 0, grid.down.inner, grid.across.inner], 0.0, 1.0))
+        for filtered in (
+            filter_tiles(tiles, seen, variance, sigma_px, plane).sharp for seen in (H, np.conj(H))
+        )
     )
     return mirrored - measured
-
-
-def _spread_of_gradients(sharp: Image, grid: TileGrid) -> NDArray[np.float64]:
-    """log(mean |g| / rms g) of tiles without their margins, mean of both directions: (n,)."""
-    inner = np.clip(sharp[:, 0, grid.down.inner, grid.across.inner], 0.0, 1.0)
-    logs = np.zeros(len(inner))
-    for axis in (1, 2):
-        gradient = np.diff(inner, axis=axis)
-        size = np.abs(gradient).mean(axis=(1, 2), dtype=np.float64)
-        power = np.square(gradient).mean(axis=(1, 2), dtype=np.float64)
-        logs += 0.5 * np.log(np.maximum(size, 1e-9) / np.maximum(np.sqrt(power), 1e-9))
-    return logs

@@ -161,9 +161,16 @@ def cells(value: float, shape: tuple[int, int] = (40, 50)) -> Image:
     return np.full(shape, value, np.float32)
 
 
+def verdict_of(*evidence: Image | float, gathering: Image | None = None, rings: bool) -> Image:
+    """trust_map of a restoration whose gradients are as dense as the photograph's, unless told."""
+    if gathering is None:
+        gathering = np.zeros_like(evidence[0])
+    return trust_map(*evidence, gathering, rings=rings)  # type: ignore[arg-type]
+
+
 def test_silence_everywhere_means_the_measured_motion_is_right() -> None:
     """A clear sky: only noise is present, and only noise is left over."""
-    trust = trust_map(cells(1.0), cells(1.0), cells(0.8), cells(0.1), 12.0, cells(0.0), rings=True)
+    trust = verdict_of(cells(1.0), cells(1.0), cells(0.8), cells(0.1), 12.0, cells(0.0), rings=True)
     assert trust.min() > 0.99
 
 
@@ -173,7 +180,7 @@ def test_silent_places_follow_their_surroundings() -> None:
     leftover[:, :16] = present[:, :16] = 40.0  # sharp on the left
     leftover[18:22, 6:10] = present[18:22, 6:10] = 1.0  # a smooth spot within
     present[18:22, 38:42] = 1.0  # and one within the blurred right
-    trust = trust_map(leftover, present, cells(0.8), cells(0.1), 12.0, cells(0.0), rings=True)
+    trust = verdict_of(leftover, present, cells(0.8), cells(0.1), 12.0, cells(0.0), rings=True)
     assert trust[20, 8] < 0.05
     assert trust[20, 40] > 0.95
 
@@ -185,7 +192,7 @@ def test_nothing_is_trusted_nearer_than_half_a_path() -> None:
     reached = []
     for extent_px in (0.0, 80.0, 160.0):
         share, sigma_px, clipped = (cells(value, shape) for value in (0.8, 0.1, 0.0))
-        trust = trust_map(leftover, present, share, sigma_px, extent_px, clipped, rings=True)
+        trust = verdict_of(leftover, present, share, sigma_px, extent_px, clipped, rings=True)
         reached.append(int((trust[45] < 0.5).sum()))
     assert reached[1] - reached[0] == pytest.approx(2 * 40 / CELL_PX, abs=2)
     assert reached[2] - reached[0] == pytest.approx(2 * 80 / CELL_PX, abs=2)
@@ -196,7 +203,7 @@ def test_the_more_of_the_picture_speaks_against_the_motion_the_less_the_rest_is_
     for sharp_columns in (15, 27, 34):
         leftover, present = cells(1.0), cells(30.0)
         leftover[:, :sharp_columns] = present[:, :sharp_columns] = 40.0
-        trust = trust_map(leftover, present, cells(0.8), cells(0.1), 0.0, cells(0.0), rings=True)
+        trust = verdict_of(leftover, present, cells(0.8), cells(0.1), 0.0, cells(0.0), rings=True)
         rest.append(float(trust[20, 46]))
     assert rest[0] > 0.99
     assert 0.3 < rest[1] < 0.8
@@ -206,7 +213,7 @@ def test_the_more_of_the_picture_speaks_against_the_motion_the_less_the_rest_is_
 def test_a_burnt_out_sky_does_not_speak_against_the_motion() -> None:
     clipped = cells(0.0)
     clipped[:30] = 1.0
-    trust = trust_map(cells(1.0), cells(1.0), cells(0.8), cells(0.1), 12.0, clipped, rings=True)
+    trust = verdict_of(cells(1.0), cells(1.0), cells(0.8), cells(0.1), 12.0, clipped, rings=True)
     assert trust[38, 20] > 0.99
 
 
@@ -214,8 +221,8 @@ def test_a_path_too_uncertain_to_tell_does_not_accuse() -> None:
     """With an error of pixels a correct restoration leaves as much over as a sharp scene."""
     leftover, present = cells(1.0), cells(30.0)
     leftover[:, :25] = 30.0
-    sure = trust_map(leftover, present, cells(0.8), cells(0.1), 12.0, cells(0.0), rings=True)
-    unsure = trust_map(leftover, present, cells(0.8), cells(3.0), 12.0, cells(0.0), rings=True)
+    sure = verdict_of(leftover, present, cells(0.8), cells(0.1), 12.0, cells(0.0), rings=True)
+    unsure = verdict_of(leftover, present, cells(0.8), cells(3.0), 12.0, cells(0.0), rings=True)
     assert sure[20, 8] < 0.1
     assert unsure[20, 8] > 0.9
 
@@ -223,7 +230,7 @@ def test_a_path_too_uncertain_to_tell_does_not_accuse() -> None:
 def test_clipped_places_stay_as_they_are_and_others_do_not() -> None:
     clipped = cells(0.0)
     clipped[10:30, 10:30] = 1.0
-    trust = trust_map(cells(1.0), cells(1.0), cells(0.8), cells(0.1), 12.0, clipped, rings=True)
+    trust = verdict_of(cells(1.0), cells(1.0), cells(0.8), cells(0.1), 12.0, clipped, rings=True)
     assert trust[20, 20] == pytest.approx(0.0, abs=1e-6)
     assert trust[2, 45] == pytest.approx(1.0, abs=1e-6)
 
@@ -239,7 +246,7 @@ def test_edges_of_clipped_light_accuse_no_path_that_reaches_it(
     leftover, present, clipped = cells(1.0), cells(30.0), cells(0.0)
     leftover[:, 16:21] = present[:, 16:21] = 40.0
     clipped[:, 21:25] = 0.5
-    trust = trust_map(leftover, present, cells(0.8), cells(0.1), extent_px, clipped, rings=rings)
+    trust = verdict_of(leftover, present, cells(0.8), cells(0.1), extent_px, clipped, rings=rings)
     assert (trust[20, 17] > 0.9) == trusted
 
 
@@ -247,9 +254,27 @@ def test_what_came_from_outside_the_picture_accuses_no_path() -> None:
     leftover, present = cells(1.0), cells(30.0)
     leftover[:, :4] = present[:, :4] = 40.0
     evidence = (leftover, present, cells(0.8), cells(0.1))
-    assert trust_map(*evidence, 80.0, cells(0.0), rings=False)[20, 2] > 0.9
-    assert trust_map(*evidence, 80.0, cells(0.0), rings=True)[20, 2] < 0.1
-    assert trust_map(*evidence, 0.0, cells(0.0), rings=False)[20, 2] < 0.1
+    assert verdict_of(*evidence, 80.0, cells(0.0), rings=False)[20, 2] > 0.9
+    assert verdict_of(*evidence, 80.0, cells(0.0), rings=True)[20, 2] < 0.1
+    assert verdict_of(*evidence, 0.0, cells(0.0), rings=False)[20, 2] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("gathering", "everywhere", "trusted"),
+    [(0.2, True, True), (0.2, False, False), (0.0, True, False), (-0.2, True, False)],
+)
+def test_where_light_is_gathered_nothing_left_over_accuses(
+    gathering: float, everywhere: bool, trusted: bool
+) -> None:
+    """Unless it is gathered hardly anywhere else: then that place is chance."""
+    leftover, present, gathered = cells(1.0), cells(30.0), cells(0.0)
+    place = np.s_[14:26, 16:28]
+    leftover[place] = present[place] = 40.0
+    gathered[np.s_[:] if everywhere else place] = gathering
+    evidence = (leftover, present, cells(0.8), cells(0.1), 0.0, cells(0.0))
+    trust = verdict_of(*evidence, gathering=gathered, rings=False)
+    assert (trust[20, 22] > 0.95) == trusted
+    assert (trust[20, 22] < 0.05) != trusted
 
 
 def test_values_of_tiles_are_stretched_over_their_cells() -> None:
