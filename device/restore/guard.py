@@ -65,7 +65,6 @@ class GuardSettings:
     little_gathered: float = 0.05
     much_gathered: float = 0.1
     gathering_smoothing_px: float = 16.0
-    gathered_vote: float = 0.02
     enough_gathered: float = 0.5
     """Of the picture: with a smaller share less is hushed, as its square."""
     enough_trusted: float = 0.55
@@ -112,9 +111,7 @@ def trust_map(
         # The last two arguments: what lies outside counts as clipped.
         disc = _disc(0.5 * path_extent_px + CELL_PX)
         sharp *= 1.0 - cv2.dilate(unknown, disc, borderType=cv2.BORDER_CONSTANT, borderValue=(1.0,))
-    gathered = _gathered(gathering, settings)
-    sharp *= 1.0 - gathered
-    blurred += settings.gathered_vote * gathered
+    sharp *= 1.0 - _gathered(gathering, settings)
     # Where nothing speaks near by, the wider surroundings do; where they are silent too, the small
     # constants do: the measured motion is right.
     far_for, far_against = _smooth(blurred, settings.far_px), _smooth(sharp, settings.far_px)
