@@ -26,6 +26,7 @@ from device.config_service import (
 from device.config_types import FilePath, OrEmpty, Section
 from device.config_yaml import Document, parse_yaml
 from device.errors import InputError
+from device.shipped_models import SHIPPED_MODELS, ShippedModel
 from device.validation import read_text, shown
 
 DEFAULT_PATH = Path("/etc/stillpi/stillpi.yaml")
@@ -167,8 +168,9 @@ class OutputConfig(Section):
 class RestorationConfig(Section):
     """How photographs are restored."""
 
-    model: Literal["default", "small", "none"] | FilePath = Field(
-        default="default", description="default, small, none or the path of a model bundle"
+    model: ShippedModel | Literal["none"] | FilePath = Field(
+        default="default",
+        description=f"{', '.join(SHIPPED_MODELS)}, none or the path of a model bundle",
     )
     threads: int | None = Field(
         default=None, ge=1, le=64, description="a number of threads, 1 to 64"

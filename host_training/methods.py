@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.bundle import Bundle
-from device.commands.restoring import SHIPPED_MODELS, choose_model
+from device.commands.restoring import choose_model
 from device.errors import InputError
 from device.kernels.encode import vector_view
 from device.kernels.field import KernelField
@@ -26,6 +26,7 @@ from device.restore.network import MANIFEST, ModelBundle
 from device.restore.pipeline import RestoreOptions, restore
 from device.restore.tone import coded
 from device.restore.working import WorkingPhoto
+from device.shipped_models import SHIPPED_MODELS
 
 Pixels = NDArray[np.uint8]
 Image = NDArray[np.float32]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from device.errors import InputError, ModelError
 from device.notices import Notice
+from device.shipped_models import MODELS, SHIPPED_MODELS
 from device.version import software_name
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from device.restore.network import ModelBundle
     from device.restore.pipeline import Restoration, RestoreOptions
 
-SHIPPED_MODELS = ("default", "small")
-MODELS = Path(__file__).resolve().parent.parent / "models"
 FAILED_DEFAULT_MODEL = "the default model does not run here: the result is the filter's"
 
 StageProgress = Callable[[str, float], None]
@@ -33,8 +32,8 @@ def add_restore_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default="default",
-        metavar="default|small|none|PATH",
-        help="network that cleans up after the filter: one of the two that ship with stillpi, "
+        metavar=f"{'|'.join(SHIPPED_MODELS)}|none|PATH",
+        help="network that cleans up after the filter: one of those that ship with stillpi, "
         "none (the filter alone), or the folder of a model bundle (default: %(default)s)",
     )
     parser.add_argument(

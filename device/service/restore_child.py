@@ -22,13 +22,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from device.commands.restoring import SHIPPED_MODELS, one_line
+from device.commands.restoring import one_line
 from device.commands.shoot import restore_or_keep
 from device.config import Config
 from device.errors import ModelError, StillpiError
 from device.memory import use_one_arena
 from device.notices import Notice
 from device.output import write_report
+from device.shipped_models import SHIPPED_MODELS
 from firmware_bridge.errors import BridgeError
 
 EXIT_DONE, EXIT_BUG, EXIT_REFUSED, EXIT_MEMORY, EXIT_DISK = 0, 1, 2, 3, 4

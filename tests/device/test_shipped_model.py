@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from device.bundle import Bundle, read_bundle
-from device.commands.restoring import MODELS, SHIPPED_MODELS, choose_model
+from device.commands.restoring import choose_model
 from device.demo.pictures import psnr_db
 from device.demo.twin_shot import TwinShot, take_twin_photo
 from device.restore.network import MANIFEST
 from device.restore.pipeline import restore
+from device.shipped_models import MODELS, SHIPPED_MODELS
 
 PERMISSIVE = ("CC0-1.0", "CC-BY-4.0", "MIT", '"You are free to use')
 

@@ -31,10 +31,10 @@ from device.capture.scene import (
     simulated_calibration,
 )
 from device.capture.twin import TwinCamera, TwinSettings
-from device.commands.restoring import MODELS
 from device.motion.recordings import read_recordings
 from device.motion.sources import Playback
 from device.restore.network import MANIFEST
+from device.shipped_models import MODELS
 from firmware_bridge.samples import ImuSamples
 
 pytestmark = pytest.mark.soak
