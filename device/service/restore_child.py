@@ -61,13 +61,22 @@ def main() -> int:
     try:
         restore(request)
     except MemoryError:
-        print(f"more than {request.memory_mb} MB of memory are needed", file=sys.stderr)
+        _say(f"more than {request.memory_mb} MB of memory are needed")
         return EXIT_MEMORY
     except (StillpiError, BridgeError, OSError) as error:
-        print(one_line(error), file=sys.stderr)
+        _say(one_line(error))
         of_the_disk = isinstance(error, OSError) and error.errno in _DISK
         return EXIT_DISK if of_the_disk else EXIT_REFUSED
     return EXIT_DONE
+
+
+def _say(words: str) -> None:
+    """Tell the parent why; past Python's buffers, whose end would fail on a full disk.
+
+    What hears it is a file on the disk that may be full: the exit code must get through all the same.
+    """
+    with suppress(OSError):
+        os.write(2, f"{words}\n".encode(errors="replace"))
 
 
 def restore(request: Request) -> dict[str, Any]:

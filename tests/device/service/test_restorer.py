@@ -282,6 +282,21 @@ def test_a_full_disk_costs_no_attempt(bench: Bench) -> None:
     assert bench.journal.next_job("restore", 0.0) is None
 
 
+def test_a_disk_so_full_that_the_child_cannot_say_so_costs_no_attempt(bench: Bench) -> None:
+    bench.take()
+    speechless = (
+        "import device.service.restore_child as c, errno, os, sys\n"
+        "def full(request): raise OSError(errno.ENOSPC, 'No space left on device', 'photo.jpg')\n"
+        "c.restore = full\n"
+        "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)\n"
+        "sys.exit(c.main())"
+    )
+    bench.restorer(speechless).step()
+    job = bench.journal.next_job("restore", 1e9)
+    assert job is not None
+    assert (job.attempts, job.last_error) == (0, "exit code 4")
+
+
 def test_a_photograph_that_takes_the_machine_down_is_set_aside(bench: Bench) -> None:
     bench.take()
     for _ in range(MOST_INTERRUPTED):
