@@ -73,7 +73,7 @@ def main() -> int:
 def _say(words: str) -> None:
     """Tell the parent why; past Python's buffers, whose end would fail on a full disk.
 
-    What hears it is a file on the disk that may be full: the exit code must get through all the same.
+    What hears it is a file on the disk that may be full: the exit code must get through anyway.
     """
     with suppress(OSError):
         os.write(2, f"{words}\n".encode(errors="replace"))
