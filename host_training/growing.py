@@ -28,6 +28,9 @@ def grow(network: nn.Module, small: dict[str, Tensor]) -> None:
         if not fits:
             room = f"at most {there}" if there else "no such tensor"
             raise CheckpointError(f"{name}: found {tuple(tensor.shape)}, expected {room}")
+    for name in grown.keys() - small.keys():
+        if not _of_a_block(name):
+            raise CheckpointError(f"{name}: found none, expected it in the smaller network")
     for name, tensor in grown.items():
         if name in small:
             part = small[name]
@@ -36,5 +39,8 @@ def grow(network: nn.Module, small: dict[str, Tensor]) -> None:
             tensor[tuple(slice(length) for length in part.shape)] = part
         elif ".second." in name:
             tensor.zero_()
-        elif ".first." not in name:
-            raise CheckpointError(f"{name}: found none, expected it in the smaller network")
+
+
+def _of_a_block(name: str) -> bool:
+    """Whether a tensor is one of a residual block's two convolutions."""
+    return ".first." in name or ".second." in name

@@ -62,10 +62,13 @@ class TileSide:
         """Tiles along a side of `length` pixels."""
         return -(-(length + self.overlap) // self.step)
 
+    def starts(self, length: int) -> NDArray[np.intp]:
+        """First pixels of the tiles along a side; they may lie beyond the picture."""
+        return np.arange(self.count(length)) * self.step - self.lead
+
     def centres(self, length: int) -> NDArray[np.float64]:
         """Centres of the tiles along a side, in pixels, held inside the picture."""
-        middle = np.arange(self.count(length)) * self.step - self.lead + 0.5 * (self.size - 1)
-        return np.clip(middle, 0.0, length - 1.0)
+        return np.clip(self.starts(length) + 0.5 * (self.size - 1), 0.0, length - 1.0)
 
     def pixels_of(self, index: int, length: int) -> NDArray[np.intp]:
         """(size,) which pixels a tile holds; beyond the picture they are mirrored."""

@@ -64,7 +64,6 @@ class GuardSettings:
     clipped_share: float = 0.02
     little_gathered: float = 0.05
     much_gathered: float = 0.1
-    gathering_smoothing_px: float = 16.0
     enough_gathered: float = 0.5
     """Of the picture: with a smaller share less is hushed, as its square."""
     enough_trusted: float = 0.55

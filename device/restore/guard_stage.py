@@ -14,7 +14,6 @@ from device.kernels.tiling import TileGrid, process_tiles
 from device.restore.cells import cell_means
 from device.restore.guard import (
     CELL_PX,
-    GuardSettings,
     evidence_tiles,
     stretched,
     trust_map,
@@ -27,6 +26,8 @@ from device.restore.working import CHANGE_UNIT, Change, WorkingPhoto
 Image = NDArray[np.float32]
 
 _CELL_ROWS = 16
+_GATHERING_SIGMA_PX = 16.0
+"""Of the surroundings in which gradients are compared."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def guard_photo(
     shares = stretched(expected_share, rows, columns)
     sigma_px = stretched(field.sigma_px, rows, columns)
     clipped = _clipped_cells(photo, rows, columns)
-    around = GuardSettings().gathering_smoothing_px / CELL_PX
+    around = _GATHERING_SIGMA_PX / CELL_PX
     gathering = photos.density(around) - results.density(around)
     trust = trust_map(
         leftover, present, shares, sigma_px, field.usual_extent_px, clipped, gathering, rings=rings

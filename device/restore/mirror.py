@@ -59,8 +59,10 @@ def mirror_score(
     with ThreadPoolExecutor(threads) as pool:
         every = np.concatenate(list(pool.map(votes, _spread(grid.down, photo.height))))
     # Tiles overlap: no more votes are independent than fit beside one another.
-    inner_px = np.ones(grid.shape)[grid.down.inner, grid.across.inner].size
-    independent = min(len(every), photo.width * photo.height / inner_px)
+    fitting = 1.0
+    for side, length in ((grid.down, photo.height), (grid.across, photo.width)):
+        fitting *= length / (side.step + side.overlap)
+    independent = min(len(every), fitting)
     if independent < _FEWEST_VOTES:
         return 0.0
     error = every.std(ddof=1) / np.sqrt(independent)

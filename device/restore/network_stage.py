@@ -109,6 +109,7 @@ def _light(blurred: Light, rows: FilteredRows) -> Light:
     wide[:3] = blurred
     # The weights of tone.LUMINANCE, in fourths.
     wide[3] = (wide[0] + 2 * wide[1] + wide[2] + 2) >> 2
+    # Added twice: its double may be more than 16 bits hold.
     for _ in range(2):
         wide[:3] += np.moveaxis(rows.change, 2, 0)
         wide[3] += rows.underdamped
@@ -118,5 +119,4 @@ def _light(blurred: Light, rows: FilteredRows) -> Light:
 
 def _corners(cut: TileSide, length: int) -> dict[float, int]:
     """Where the tiles along a side begin, in pixels, by the centres that they are told."""
-    centres = cut.centres(length).tolist()
-    return {centre: i * cut.step - cut.lead for i, centre in enumerate(centres)}
+    return dict(zip(cut.centres(length).tolist(), cut.starts(length).tolist(), strict=True))

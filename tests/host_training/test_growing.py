@@ -75,6 +75,10 @@ def test_what_does_not_fit_changes_nothing() -> None:
         grow(small, {"steam.weight": torch.zeros(32, 7, 4, 4)})
     with pytest.raises(CheckpointError, match=r"found \(48, .*, expected at most \(32, "):
         grow(small, trained("corrector-L", 2).state_dict())
+    incomplete = {name: torch.zeros_like(tensor) for name, tensor in before.items()}
+    del incomplete["output.bias"]
+    with pytest.raises(CheckpointError, match=r"output\.bias: found none"):
+        grow(small, incomplete)
     assert all(torch.equal(tensor, before[name]) for name, tensor in small.state_dict().items())
 
 
